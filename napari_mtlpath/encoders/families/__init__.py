@@ -1,0 +1,1 @@
+"""Encoder families: one file per library that encoders come from."""

@@ -1,0 +1,1 @@
+"""Embeddings of a slide on disk, keyed by slide x encoder x tile spec."""

@@ -1,0 +1,32 @@
+"""Where this program keeps its files on each system: caches, memories and the user's own models."""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+APPLICATION = "napari-mtlpath"
+
+
+def _home() -> Path | None:
+    home = os.environ.get("MTLPATH_HOME")
+    return Path(home) if home else None
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again (features, sample slides); made on first use.
+
+    ``MTLPATH_HOME`` moves everything below one folder of your choice.
+    """
+    home = _home()
+    folder = home / "cache" if home else Path(platformdirs.user_cache_dir(APPLICATION, appauthor=False))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def data_folder() -> Path:
+    """Return the folder for what a user would miss (typed resolutions, own models); made on first use."""
+    home = _home()
+    folder = home / "data" if home else Path(platformdirs.user_data_dir(APPLICATION, appauthor=False))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,1 @@
+"""Inference: from a slide and a model to predictions and heatmaps."""

@@ -1,0 +1,1 @@
+"""Export: what an analysed slide leaves on disk."""

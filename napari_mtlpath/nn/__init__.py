@@ -1,0 +1,1 @@
+"""How models compute: tokens, task-isolated attention, routing, experts, heads."""

@@ -1,0 +1,1 @@
+"""Aggregators: bag -> task outputs, one file each."""

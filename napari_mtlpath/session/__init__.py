@@ -1,0 +1,1 @@
+"""The state that a user works on, and its verbs; evented and free of Qt."""

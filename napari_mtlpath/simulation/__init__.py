@@ -1,0 +1,1 @@
+"""Simulated slides composed of real, labelled cells, with their cell-level truth."""

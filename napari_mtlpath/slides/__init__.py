@@ -1,0 +1,1 @@
+"""Slides: what a whole-slide file offers, read lazily, safely and with units."""

@@ -1,0 +1,1 @@
+"""Readers: one file per way of opening a slide file."""

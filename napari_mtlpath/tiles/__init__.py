@@ -1,0 +1,1 @@
+"""Tiles: where on a slide to look (geometry only)."""

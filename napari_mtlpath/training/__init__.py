@@ -1,0 +1,1 @@
+"""Training: from labelled tiles or bags to a model folder."""

@@ -1,0 +1,1 @@
+"""Docks and their sections: one file each."""

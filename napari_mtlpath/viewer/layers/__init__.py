@@ -1,0 +1,1 @@
+"""Layers: what the session knows, drawn by napari."""

@@ -1,0 +1,1 @@
+"""The zoo: card -> ready model, and back."""

@@ -1,0 +1,34 @@
+# The two commands: `make demo` shows the program, `make test` runs every check. Both set up what they need.
+SHELL := /bin/bash
+VENV ?= .venv
+PYTHON ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test bench constraints clean
+
+help:  ## say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+venv: $(VENV)/.installed  ## make the environment in .venv/ (and install Qt's system libraries where allowed)
+
+# Made anew when the list of dependencies changes; otherwise this costs nothing.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@.ci/environment $(VENV) $(PYTHON)
+	@touch $@
+
+demo: venv  ## open a sample slide with a trained model working (SLIDE=path for your own); screenshots without a display
+	@$(VENV)/bin/mtlpath demo $(SLIDE)
+
+test: venv  ## run every check: ruff, mypy, import contracts, manifest, pytest (PYTEST_ARGS="-k words" for some)
+	@.ci/checks $(VENV)
+
+bench: venv  ## measure against peers and limits; writes JSON below build/bench/
+	@.ci/display $(VENV)/bin/python -m benchmarks
+
+constraints: venv  ## write constraints.txt from the versions in .venv/: run it after testing an upgrade, then commit
+	@{ echo "# Versions that were tested together. Made by 'make constraints'."; \
+	  $(VENV)/bin/uv pip freeze --quiet --python $(VENV)/bin/python --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | grep -v -E '^(pip|uv)=='; } > constraints.txt.partial
+	@mv constraints.txt.partial constraints.txt
+
+clean:  ## remove the environment and everything built
+	@rm -rf $(VENV) build dist

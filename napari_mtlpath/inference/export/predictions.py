@@ -1,0 +1,64 @@
+"""predictions.json: what a model says about one slide, with everything needed to know what that rests on."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from napari_mtlpath.files import replacing
+from napari_mtlpath.inference.export.provenance import Provenance
+from napari_mtlpath.inference.results import SlideResult, TaskResult
+
+FORMAT = 1
+"""Version of the layout of predictions.json."""
+
+LARGEST = 2**24  # bytes; a larger file was not written by this program
+
+
+def predictions(result: SlideResult, provenance: Provenance) -> dict[str, Any]:
+    """Return a result as plain values for JSON."""
+    return {
+        "format": FORMAT,
+        **provenance.as_dict(),
+        "key": provenance.key,
+        "level": "region" if result.region_level else "slide",
+        "tiles_known": result.tiles_known,
+        "tiles_total": result.tiles_total,
+        "tiles_unreadable": result.unreadable,
+        "complete": result.complete,
+        "tasks": {task.task.name: _task(task) for task in result.tasks},
+    }
+
+
+def write_predictions(path: Path, result: SlideResult, provenance: Provenance) -> dict[str, Any]:
+    """Write a result as JSON and return what was written."""
+    values = predictions(result, provenance)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    return values
+
+
+def read_predictions(path: Path) -> dict[str, Any] | None:
+    """Return what an earlier run wrote, or None where there is nothing that can be used."""
+    if not path.is_file() or path.stat().st_size > LARGEST:
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) and values.get("format") == FORMAT else None
+
+
+def _task(answer: TaskResult) -> dict[str, Any]:
+    task = answer.task
+    said: dict[str, Any] = {"kind": task.kind, "title": task.title, answer.word: _finite(answer.value)}
+    if task.kind == "classification":
+        said["classes"] = dict(zip(task.classes, map(_finite, answer.class_values), strict=True))
+        said["positive_class"] = task.classes[-1] if task.is_binary else None
+    else:
+        said["unit"] = task.unit
+    return said | {"calibrated": answer.calibrated}
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

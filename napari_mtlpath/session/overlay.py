@@ -1,0 +1,170 @@
+"""What the user chose to see on top of the slide, and how its colours are to be read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, assert_never
+
+import numpy as np
+
+from napari_mtlpath.tasks import Classification, Task
+
+if TYPE_CHECKING:
+    from napari_mtlpath.inference.heatmap import Heatmap, HeatmapKind
+
+COLORMAPS = ("magma", "inferno", "viridis", "cividis", "plasma")
+"""Perceptually uniform colour maps (van der Walt & Smith, 2015; Nuñez et al., 2018 for cividis)."""
+
+RELATIVE_TOPS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+"""Upper ends of the scale of relative importance: few steps, so that colours rarely change while tiles arrive."""
+
+
+class OverlayKind(StrEnum):
+    """What a heatmap shows: the kinds of :class:`napari_mtlpath.inference.heatmap.HeatmapKind`, without its torch."""
+
+    ROUTING = "routing"
+    ATTENTION = "attention"
+    PREDICTION = "prediction"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlayChoice:
+    """What is shown on top of the slide.
+
+    Attributes
+    ----------
+    task
+        Name of the task, or None while there is no model.
+    kind
+        Which of the task's heatmaps.
+    opacity
+        0 (invisible) to 1 (hides the slide).
+    threshold
+        Tiles whose value lies below it are not coloured; in the units of the heatmap.
+    colormap
+        One of :data:`COLORMAPS`.
+    visible
+        Whether the heatmap is shown at all.
+    outline
+        Whether the tiles that the task's router selected (top-p) are outlined.
+    """
+
+    task: str | None = None
+    kind: OverlayKind = OverlayKind.ROUTING
+    opacity: float = 0.6
+    threshold: float = 0.0
+    colormap: str = COLORMAPS[0]
+    visible: bool = True
+    outline: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", OverlayKind(self.kind))
+        if not 0.0 <= self.opacity <= 1.0:
+            raise ValueError(f"The opacity must lie in 0 to 1; found {self.opacity}.")
+        if not np.isfinite(self.threshold):
+            raise ValueError(f"The threshold must be a finite number; found {self.threshold}.")
+        if self.colormap not in COLORMAPS:
+            raise ValueError(f"The colour map must be one of {', '.join(COLORMAPS)}; found {self.colormap!r}.")
+
+
+class OverlayMemory:
+    """Remembers for the length of a session what was chosen for each task.
+
+    Threshold, kind, colour map and outline belong to a task (the threshold to a task and a kind: their units
+    differ); opacity and visibility are the user's, whatever the task.
+    """
+
+    def __init__(self) -> None:
+        self._of_task: dict[str | None, OverlayChoice] = {}
+        self._threshold: dict[tuple[str | None, OverlayKind], float] = {}
+
+    def changed(self, current: OverlayChoice, changes: Mapping[str, Any]) -> OverlayChoice:
+        """Return `current` with `changes`; a change of task or kind brings back what was chosen for it before."""
+        after = current
+        if "task" in changes and changes["task"] != current.task:
+            known = self._of_task.get(changes["task"], replace(current, threshold=0.0))
+            after = replace(known, task=changes["task"], opacity=current.opacity, visible=current.visible)
+        kind = OverlayKind(changes.get("kind", after.kind))
+        if kind != after.kind:
+            after = replace(after, kind=kind, threshold=self._threshold.get((after.task, kind), 0.0))
+        after = replace(after, **{**changes, "kind": kind})
+        self._of_task[after.task] = after
+        self._threshold[after.task, after.kind] = after.threshold
+        return after
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourScale:
+    """Which values the two ends of a heatmap's colours stand for, and what to say about them.
+
+    Attributes
+    ----------
+    low, high
+        The values of the first and the last colour.
+    unit
+        What a value counts, such as ``"x the average tile"``; may be empty.
+    words
+        One sentence that says how to read the scale.
+    """
+
+    low: float
+    high: float
+    unit: str
+    words: str
+
+
+def colour_scale(kind: OverlayKind, task: Task, heatmap: "Heatmap | None" = None) -> ColourScale:
+    """Return the scale in which a heatmap is drawn and its legend is written: the same for both.
+
+    Parameters
+    ----------
+    kind, task
+        What is shown.
+    heatmap
+        The heatmap, for the scales that depend on what it holds; None while there is none.
+    """
+    match kind:
+        case OverlayKind.ROUTING:
+            return _relative(heatmap, "Routing importance: how strongly this task's router picks a tile.")
+        case OverlayKind.ATTENTION:
+            return _relative(heatmap, "Attention: how strongly this task looks at a tile.")
+        case OverlayKind.PREDICTION if isinstance(task, Classification):
+            words = f"The answer for each tile alone: from 0 ({task.classes[0]}) to 1 ({task.classes[-1]})."
+            return ColourScale(low=0.0, high=1.0, unit="", words=words)
+        case OverlayKind.PREDICTION:
+            return ColourScale(low=task.low, high=task.high, unit=task.unit, words="The answer for each tile alone.")
+        case _:
+            assert_never(kind)
+
+
+def _relative(heatmap: "Heatmap | None", words: str) -> ColourScale:
+    """Scale from 0 to a round number that all but the highest hundredth of the tiles stay below."""
+    top = RELATIVE_TOPS[0]
+    if heatmap is not None:
+        known = heatmap.values[np.isfinite(heatmap.values)]
+        reach = float(np.quantile(known, 0.99)) if known.size else top
+        top = next((step for step in RELATIVE_TOPS if step >= reach), RELATIVE_TOPS[-1])
+    return ColourScale(low=0.0, high=top, unit="x the average tile", words=f"{words} 1 = every tile equally important.")
+
+
+def unavailable_reason(kind: OverlayKind, task: str, heatmaps: "Mapping[tuple[str, HeatmapKind], Heatmap]") -> str:
+    """Say why a task has no heatmap of this kind, or return an empty text where it has one."""
+    if (task, kind.value) in heatmaps:
+        return ""
+    if not heatmaps:
+        return "No tile has been analysed yet."
+    match kind:
+        case OverlayKind.ROUTING:
+            return "This model has no router for this task."
+        case OverlayKind.ATTENTION:
+            return "This model gives no attention for this task."
+        case OverlayKind.PREDICTION:
+            return "This model answers for the whole slide, not tile by tile."
+        case _:
+            assert_never(kind)
+
+
+def present_kind(choice: OverlayChoice, heatmaps: "Mapping[tuple[str, HeatmapKind], Heatmap]") -> OverlayKind:
+    """Return the chosen kind, or the first one that the task has where it lacks the chosen one."""
+    kinds = [kind for kind in OverlayKind if (choice.task, kind.value) in heatmaps]
+    return choice.kind if choice.kind in kinds or not kinds else kinds[0]

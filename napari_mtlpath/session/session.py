@@ -1,0 +1,354 @@
+"""What a user works on in one viewer: a slide, a model, and what the model has to say about the slide."""
+
+import contextlib
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_mtlpath.session.holdings import Holdings
+from napari_mtlpath.session.keeper import AnalysisKeeper, AnalysisMaker, Rect, live_analysis
+from napari_mtlpath.session.messages import Level, Message, standing_notice
+from napari_mtlpath.session.news import SessionNews
+from napari_mtlpath.session.outbox import Outbox
+from napari_mtlpath.session.overlay import OverlayChoice, OverlayMemory, present_kind
+from napari_mtlpath.session.scale import typed_resolution, user_name
+from napari_mtlpath.session.work import Work
+from napari_mtlpath.slides.cache import TileCache
+from napari_mtlpath.slides.resolution import ResolutionMemory
+
+if TYPE_CHECKING:
+    from napari_mtlpath.features.store import FeatureStore
+    from napari_mtlpath.inference.live import LiveAnalysis, LiveReport
+    from napari_mtlpath.inference.results import SlideResult
+    from napari_mtlpath.slides.slide import Slide
+    from napari_mtlpath.tasks import Task
+    from napari_mtlpath.zoo.model import SlideModel
+
+
+class Session(SessionNews):
+    """The only living object of the program: one per viewer, told what to do by verbs, heard through signals.
+
+    What a slide or model of before still reports is dropped: it never reaches the state nor a receiver.
+
+    Parameters
+    ----------
+    cache
+        Native tiles shared by display and analysis; a new one by default.
+    store
+        Features on disk; opened in the user's cache folder when first needed by default.
+    memory
+        Resolutions that users typed; kept in the user's data folder by default.
+    analyse
+        Starts an analysis; :class:`napari_mtlpath.inference.live.LiveAnalysis` by default.
+
+    Examples
+    --------
+    >>> session = Session()
+    >>> session.set_overlay(opacity=0.4)
+    >>> session.overlay.opacity
+    0.4
+    >>> session.close()
+    """
+
+    def __init__(
+        self,
+        *,
+        cache: TileCache | None = None,
+        store: "FeatureStore | None" = None,
+        memory: ResolutionMemory | None = None,
+        analyse: "AnalysisMaker | None" = None,
+    ) -> None:
+        self._holdings = Holdings(cache=cache, store=store, memory=memory)
+        self._lock = threading.RLock()
+        self._outbox = Outbox()
+        self._overlays = OverlayMemory()
+        self._keeper = AnalysisKeeper(
+            make=analyse or live_analysis(lambda: self.store), on_report=self._hear, on_failure=self._fail
+        )
+        self._slide: Slide | None = None
+        self._model: SlideModel | None = None
+        self._report: LiveReport | None = None
+        self._result: SlideResult | None = None
+        self._overlay = OverlayChoice()
+        self._work = Work(self._tell_work)
+        self._slide_ticket = self._model_ticket = 0
+        self._closed = False
+
+    @property
+    def slide(self) -> "Slide | None":
+        """The open slide."""
+        return self._slide
+
+    @property
+    def model(self) -> "SlideModel | None":
+        """The model in use."""
+        return self._model
+
+    @property
+    def live(self) -> "LiveAnalysis | None":
+        """The running analysis of the slide with the model."""
+        return self._keeper.live
+
+    @property
+    def report(self) -> "LiveReport | None":
+        """The newest report on the present slide with the present model."""
+        return self._report
+
+    @property
+    def result(self) -> "SlideResult | None":
+        """The newest result for the present slide with the present model."""
+        return self._result
+
+    @property
+    def overlay(self) -> OverlayChoice:
+        """What is shown on top of the slide."""
+        return self._overlay
+
+    @property
+    def tasks(self) -> tuple["Task", ...]:
+        """The tasks of the model; none without a model."""
+        model = self._model
+        return model.tasks if model is not None else ()
+
+    @property
+    def busy(self) -> str | None:
+        """What the session is busy with, in words."""
+        return self._work.present
+
+    @property
+    def paused(self) -> bool:
+        """Whether the user holds the analysis."""
+        return self._keeper.paused
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session has ended."""
+        return self._closed
+
+    @property
+    def cache(self) -> TileCache:
+        """Native tiles in memory, shared by display and analysis."""
+        return self._holdings.cache
+
+    @property
+    def store(self) -> "FeatureStore":
+        """Features on disk; opening them for the first time reads a file, so not from the GUI thread."""
+        return self._holdings.store
+
+    def open_slide(self, path: Path, mpp: "float | tuple[float, float] | None" = None) -> "Slide | None":
+        """Open a slide file and work on it. Blocks: call it from a worker.
+
+        Returns the slide, or None if the session was closed or asked for another slide in the meantime.
+
+        Raises
+        ------
+        SlideError, FileNotFoundError
+            If the file cannot be opened; the slide of before stays.
+        """
+        from napari_mtlpath.slides.open import open_slide
+
+        with self._lock:
+            self._slide_ticket += 1
+            ticket = self._slide_ticket
+        with self.working(f"Opening {path.name}"):
+            slide = open_slide(path, cache=self.cache, mpp=mpp, memory=self._holdings.memory)
+        return slide if self._attach(slide, ticket) else None
+
+    def attach_slide(self, slide: "Slide") -> None:
+        """Work on a slide that is already open; the session closes it when it is done with it."""
+        with self._lock:
+            self._slide_ticket += 1
+            ticket = self._slide_ticket
+        self._attach(slide, ticket)
+
+    def close_slide(self) -> None:
+        """Let go of the slide and free what its tiles and its analysis hold."""
+        with self._lock:
+            self._slide_ticket += 1
+            self._switch_slide(None)
+        self._outbox.empty()
+
+    def load_model(self, name: str, *, device: str = "auto") -> "SlideModel | None":
+        """Load a model of the zoo, or a model folder, and work with it. Blocks: call it from a worker.
+
+        Returns the model, or None if the session was closed or asked for another model in the meantime.
+
+        Raises
+        ------
+        ValueError, OSError
+            If there is no such model or its files do not fit together; the model of before stays.
+        """
+        from napari_mtlpath.zoo.load import load_model
+
+        with self._lock:
+            self._model_ticket += 1
+            ticket = self._model_ticket
+        with self.working(f"Loading model {name}"):
+            model = load_model(name, device=device)
+        with self._lock:
+            if self._closed or ticket != self._model_ticket:
+                return None
+            self._switch_model(model)
+        self._outbox.empty()
+        return model
+
+    def set_model(self, model: "SlideModel | None") -> None:
+        """Work with a model that is already loaded, or with none."""
+        with self._lock:
+            self._model_ticket += 1
+            if not self._closed and model is not self._model:
+                self._switch_model(model)
+        self._outbox.empty()
+
+    def look_at(self, rect: Rect) -> None:
+        """Tell which part of the slide is visible, as (y0, x0, y1, x1) in level-0 pixels."""
+        self._keeper.look_at(rect)
+
+    def pause(self) -> None:
+        """Hold the analysis."""
+        self._keeper.pause()
+
+    def resume(self) -> None:
+        """Let the analysis go on."""
+        self._keeper.resume()
+
+    def rerun(self) -> None:
+        """Compute everything again, after a look at whether the file on disk is still the one that was opened."""
+        self._keeper.do(self._warn_if_replaced)
+        self._keeper.rerun()
+
+    def set_mpp(self, value: "float | tuple[float, float]", remember: bool = True) -> None:
+        """Set how large a pixel of the slide is and analyse again.
+
+        Parameters
+        ----------
+        value
+            Microns per pixel of level 0, one number or (y, x), 0.05 to 20.
+        remember
+            Whether this slide keeps the value when it is opened again.
+
+        Raises
+        ------
+        ValueError
+            If the value is not believable or no slide is open.
+        """
+        resolution = typed_resolution(value, remember=remember)
+        with self._lock:
+            slide = self._slide
+            if slide is None:
+                raise ValueError("Microns per pixel belong to a slide; none is open. Open a slide first.")
+            slide.with_resolution(resolution)
+            if remember and (mpp := resolution.mpp) is not None:
+                self._keeper.do(lambda: self._holdings.memory.remember(slide.fingerprint, mpp, user_name()))
+            self._outbox.post(self.resolution_changed, resolution)
+            self._analyse_anew()
+        self._outbox.empty()
+
+    def set_overlay(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of OverlayChoice, checked there
+        """Change what is shown on top of the slide; the keywords are the fields of :class:`OverlayChoice`."""
+        with self._lock:
+            known = {task.name for task in self.tasks}
+            if changes.get("task") is not None and changes["task"] not in known:
+                raise ValueError(f"The model has no task {changes['task']!r}. Known: {', '.join(sorted(known))}.")
+            after = self._overlays.changed(self._overlay, changes)
+            if after != self._overlay:
+                self._overlay = after
+                self._outbox.post(self.overlay_changed, after)
+        self._outbox.empty()
+
+    def say(self, level: Level, text: str) -> None:
+        """Tell the user something."""
+        self._outbox.post(self.message, Message(level=level, text=text))
+        self._outbox.empty()
+
+    def working(self, what: str) -> "contextlib.AbstractContextManager[None]":
+        """Show that something takes a while, for as long as the returned context lasts."""
+        return self._work.doing(what)
+
+    def settle(self, timeout: float | None = None) -> None:
+        """Wait until what was asked for so far has started or ended; for command lines and tests."""
+        self._keeper.settle(timeout)
+
+    def close(self) -> None:
+        """End everything and wait for it: no thread, no file and no signal of this session is left. Idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._outbox.close()
+            slide = self._slide
+            self._slide = self._model = self._report = self._result = None
+        self._keeper.close(lambda: self._holdings.close(slide))
+
+    def _attach(self, slide: "Slide", ticket: int) -> bool:
+        with self._lock:
+            if slide is self._slide:
+                return True
+            wanted = not self._closed and ticket == self._slide_ticket
+            if wanted:
+                self._switch_slide(slide)
+        if not wanted:
+            slide.close()
+        self._outbox.empty()
+        return wanted
+
+    def _switch_slide(self, slide: "Slide | None") -> None:  # The lock is held, as in the next two.
+        old, self._slide = self._slide, slide
+        if old is None and slide is None:
+            return
+        self._keeper.look_at(None)
+        self._outbox.post(self.slide_changed, slide)
+        self._analyse_anew()
+        if old is not None:  # After its analysis has ended, which the order of the keeper's jobs sees to.
+            keep_tiles = slide is not None and slide.fingerprint == old.fingerprint
+            self._keeper.do(lambda: self._holdings.release_slide(old, keep_tiles=keep_tiles))
+
+    def _switch_model(self, model: "SlideModel | None") -> None:
+        self._model = model
+        self._outbox.post(self.model_changed, model)
+        self._outbox.post(self.tasks_changed)
+        names = [task.name for task in self.tasks]
+        if self._overlay.task not in names:
+            self._overlay = self._overlays.changed(self._overlay, {"task": names[0] if names else None})
+            self._outbox.post(self.overlay_changed, self._overlay)
+        self._analyse_anew()
+
+    def _analyse_anew(self) -> None:
+        """Start over with the present slide and model, or say why that cannot be."""
+        slide, model = self._slide, self._model
+        self._report = self._result = None
+        ready = slide is not None and slide.resolution.known
+        self._keeper.replace(slide if ready else None, model)
+        if (notice := standing_notice(slide, model)) is not None:
+            self._outbox.post(self.message, notice)
+
+    def _hear(self, token: int, report: "LiveReport") -> None:
+        with self._lock:
+            if self._closed or token != self._keeper.token:
+                return
+            self._report = report
+            if report.result is not None:
+                self._result = report.result
+                self._show_what_there_is(report.result)
+            self._outbox.post(self.report_changed, report, still=lambda: token == self._keeper.token)
+        self._outbox.empty()
+
+    def _show_what_there_is(self, result: "SlideResult") -> None:
+        """Leave a kind of heatmap that the model does not have for the one that it has."""
+        kind = present_kind(self._overlay, result.heatmaps)
+        if kind is not self._overlay.kind:
+            self._overlay = self._overlays.changed(self._overlay, {"kind": kind})
+            self._outbox.post(self.overlay_changed, self._overlay)
+
+    def _fail(self, token: int, text: str) -> None:
+        if token == self._keeper.token:
+            self.say(Level.ERROR, text)
+
+    def _warn_if_replaced(self) -> None:
+        slide = self._slide
+        if slide is not None and (change := slide.changed_on_disk()) is not None:
+            self.say(Level.WARNING, change)
+
+    def _tell_work(self, what: str | None) -> None:
+        self._outbox.post(self.busy_changed, what)
+        self._outbox.empty()

@@ -2,11 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from napari_mtlpath.nn.options import nearest
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Task
 
@@ -19,11 +21,27 @@ class Aggregator(nn.Module, ABC):
     """
 
     tasks: tuple[Task, ...]
+    features: int
 
     @classmethod
     @abstractmethod
-    def build(cls, *, tasks: Sequence[Task], features: int, options: Mapping[str, Any]) -> Self:
-        """Build from a model's ``[architecture]`` table; unknown options raise ValueError naming the known ones."""
+    def build(
+        cls,
+        *,
+        tasks: Sequence[Task],
+        features: int,
+        options: Mapping[str, Any],
+        generator: torch.Generator | None = None,
+    ) -> "Aggregator":
+        """Build from a model's ``[architecture]`` table; unknown options raise ValueError naming the known ones.
+
+        `generator` makes the starting weights reproducible; None uses torch's global one.
+        """
+
+    @property
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """The plain table from which :meth:`build` makes this architecture again, defaults included."""
 
     @abstractmethod
     def forward(
@@ -48,3 +66,31 @@ class Aggregator(nn.Module, ABC):
     @abstractmethod
     def task_parameters(self, task: str) -> list[nn.Parameter]:
         """Return the parameters that belong to one task alone (token, routers, experts, head)."""
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that belong to no task alone."""
+        private = {id(parameter) for task in self.tasks for parameter in self.task_parameters(task.name)}
+        return [parameter for parameter in self.parameters() if id(parameter) not in private]
+
+    def _check_bag(self, bag: Tensor) -> None:
+        if len(bag) == 0:
+            raise ValueError("A bag must hold at least one tile; found none. Pass the features of some tiles.")
+        if bag.shape[1] != self.features:
+            raise ValueError(
+                f"This model reads {self.features} features per tile; found {bag.shape[1]}. "
+                "Use the encoder that the model was trained with."
+            )
+
+    def _index_of(self, task: str) -> int:
+        names = [known.name for known in self.tasks]
+        if task not in names:
+            raise ValueError(f"This model has no task {task!r}.{nearest(task, names)} Its tasks: {', '.join(names)}.")
+        return names.index(task)
+
+
+def check_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Return `tasks` as a tuple; raise ValueError when there is none or two share a name."""
+    names = [task.name for task in tasks]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"A model needs at least one task, each with a name of its own; found {names}.")
+    return tuple(tasks)

@@ -1,0 +1,135 @@
+"""Gated attention pooling, one attention branch per task."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from napari_mtlpath.nn.aggregator import Aggregator, check_tasks
+from napari_mtlpath.nn.options import check_count, check_dropout, plain_options, read_options
+from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
+from napari_mtlpath.nn.seeding import initialised_by
+from napari_mtlpath.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbmilOptions:
+    """The architecture of a :class:`GatedABMIL`.
+
+    Attributes
+    ----------
+    width
+        Features of a tile after the shared projection.
+    attention_width
+        Hidden features of each task's gate.
+    dropout
+        Share of projected values dropped while training, in [0, 1).
+    """
+
+    width: int = 256
+    attention_width: int = 128
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_count("width", self.width)
+        check_count("attention_width", self.attention_width)
+        check_dropout(self.dropout)
+
+
+class GatedABMIL(Aggregator):
+    r"""Attention-based multiple instance learning with a gate (Ilse et al., 2018, arXiv:1802.04712, eq. 9).
+
+    :math:`h_n = ReLU(W x_n)` is shared; per task m
+    :math:`a_{mn} = softmax_n(w_m^T (\tanh(V_m h_n) \odot \sigma(U_m h_n)))`, :math:`z_m = \sum_n a_{mn} h_n`, and a
+    linear head reads :math:`z_m`. `tile_logits` are the head on :math:`h_n`: their mean weighted by the attention is
+    the bag's logits exactly.
+
+    Examples
+    --------
+    >>> from napari_mtlpath.tasks import Regression
+    >>> model = GatedABMIL.build(tasks=[Regression(name="share")], features=8, options={"width": 16})
+    >>> tuple(model.eval()(torch.zeros(5, 8), explain=True).tasks["share"].attention.shape)
+    (5,)
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[Task],
+        features: int,
+        architecture: AbmilOptions,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        check_count("features", features)
+        self.tasks = check_tasks(tasks)
+        self.features = features
+        self.architecture = architecture
+        with initialised_by(generator):
+            self.projection = nn.Sequential(
+                nn.Linear(features, architecture.width), nn.ReLU(), nn.Dropout(architecture.dropout)
+            )
+            self.pools = nn.ModuleList(GatedPool(architecture, outputs=task.outputs) for task in self.tasks)
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        tasks: Sequence[Task],
+        features: int,
+        options: Mapping[str, Any],
+        generator: torch.Generator | None = None,
+    ) -> "GatedABMIL":
+        """Build from a plain table of the options of :class:`AbmilOptions`."""
+        return cls(
+            tasks=tasks, features=features, architecture=read_options(AbmilOptions, options), generator=generator
+        )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The plain table from which :meth:`build` makes this architecture again."""
+        return plain_options(self.architecture)
+
+    def forward(
+        self,
+        bag: Float[Tensor, "tile feature"],
+        coordinates: Float[Tensor, "tile 2"] | None = None,
+        *,
+        explain: bool = False,
+    ) -> BagOutput:
+        """Aggregate one bag of at least one tile; `coordinates` are not used."""
+        self._check_bag(bag)
+        tiles = self.projection(bag)
+        return BagOutput(
+            tasks={task.name: pool(tiles, explain) for task, pool in zip(self.tasks, self.pools, strict=True)}
+        )
+
+    def task_parameters(self, task: str) -> list[nn.Parameter]:
+        """Return the gate and head of one task."""
+        return list(self.pools[self._index_of(task)].parameters())
+
+
+class GatedPool(nn.Module):
+    """One task's gated attention and head."""
+
+    def __init__(self, architecture: AbmilOptions, *, outputs: int) -> None:
+        super().__init__()
+        self.content = nn.Linear(architecture.width, architecture.attention_width)
+        self.gate = nn.Linear(architecture.width, architecture.attention_width)
+        self.score = nn.Linear(architecture.attention_width, 1)
+        self.head = nn.Linear(architecture.width, outputs)
+
+    def forward(self, tiles: Float[Tensor, "tile feature"], explain: bool) -> TaskOutput:
+        """Pool the projected tiles and answer."""
+        scores = self.score(torch.tanh(self.content(tiles)) * torch.sigmoid(self.gate(tiles))).squeeze(1)
+        attention = torch.softmax(scores, dim=0)
+        embedding = attention @ tiles
+        return TaskOutput(
+            logits=self.head(embedding),
+            embedding=embedding,
+            attention=attention if explain else None,
+            tile_logits=self.head(tiles) if explain else None,
+        )

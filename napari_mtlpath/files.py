@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,3 +42,32 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary copy of `folder` (empty where there is none); on success sync it and put it in its place.
+
+    What the caller does not touch stays as it was. A killed program leaves the old folder, the new one, or (killed
+    between two renames) the old one beside it under a hidden name.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    mark = uuid.uuid4().hex
+    temporary, old = (folder.with_name(f".{folder.name}.{word}-{mark}") for word in ("partial", "old"))
+    try:
+        if folder.exists():
+            shutil.copytree(folder, temporary)
+        else:
+            temporary.mkdir()
+        yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file():
+                with path.open("rb+") as written:
+                    os.fsync(written.fileno())
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        _sync_folder(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -30,3 +30,13 @@ def data_folder() -> Path:
     folder = home / "data" if home else Path(platformdirs.user_data_dir(APPLICATION, appauthor=False))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def model_folders() -> tuple[Path, ...]:
+    """Return the folders that models are looked up in, first match wins; those that exist.
+
+    They are the path list ``MTLPATH_MODELS``, the user's own models, and the models that come with the program.
+    """
+    listed = [Path(entry) for entry in os.environ.get("MTLPATH_MODELS", "").split(os.pathsep) if entry]
+    candidates = [*listed, data_folder() / "models", Path(__file__).parent / "models"]
+    return tuple(folder for folder in candidates if folder.is_dir())

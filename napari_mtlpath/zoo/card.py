@@ -1,0 +1,130 @@
+"""The card of a slide model: what `model.toml` says about it, as a checked value."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
+
+from napari_mtlpath.encoders.card_file import CardError, check_name, pop_table, read_toml, validated, write_toml
+from napari_mtlpath.tasks import Classification, Regression, Task
+from napari_mtlpath.tiles.spec import TileSpec
+
+MODEL_FILE = "model.toml"
+MODEL_WEIGHTS = "model.safetensors"
+FORMAT = 1
+"""Version of the layout of `model.toml`."""
+
+MAX_TASKS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a slide model answers, what it is made of, how good it is and what it was made for.
+
+    Attributes
+    ----------
+    name
+        What users type: the name of its folder.
+    title, summary
+        What a person reads first.
+    tasks
+        The questions it answers, in the order of its outputs.
+    encoder, encoder_sha256
+        Name of its tile encoder, and that encoder's ``digest``: weights, architecture and preprocessing.
+    tile
+        The tile that it was made for.
+    aggregator, options
+        Name of a module of ``napari_mtlpath.nn.aggregators``, and that aggregator's settings.
+    metrics
+        By task: a value under its metric's name, the trivial answer's under ``<metric>_floor``, its 95 % interval under
+        ``<metric>_low`` and ``<metric>_high``.
+    made_for
+        Stain and organ, in words.
+    licence, attribution, limits
+        Of the weights and of the data behind them; what it must not be trusted with.
+    calibration
+        By task: what ``napari_mtlpath.inference.calibration`` fitted, such as ``{"temperature": 1.4}``. A task that is
+        not listed gives scores, not probabilities.
+    provenance
+        Data, seed, machine, command.
+    weights_sha256
+        SHA-256 of `model.safetensors`.
+    folder
+        Where the card lies, or None before it is saved.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: str
+    tasks: tuple[Task, ...]
+    encoder: str
+    encoder_sha256: str
+    tile: TileSpec
+    aggregator: str
+    options: dict[str, Any] = field(default_factory=dict)
+    licence: str
+    title: str = ""
+    summary: str = ""
+    made_for: str = ""
+    limits: str = ""
+    attribution: str = ""
+    metrics: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    calibration: dict[str, dict[str, float]] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name, noun="model")
+        names = [task.name for task in self.tasks]
+        if not 1 <= len(names) <= MAX_TASKS or len(set(names)) != len(names):
+            raise ValueError(f"Model {self.name!r} needs 1 to {MAX_TASKS} tasks of different names; found {names}.")
+        if not self.licence.strip():
+            raise ValueError(f"Model {self.name!r} states no licence. Name it, for example licence = 'CC-BY-4.0'.")
+        strangers = sorted(set(self.calibration) - set(names))
+        if strangers:
+            raise ValueError(f"Model {self.name!r} is calibrated for {strangers}, which are none of its tasks {names}.")
+
+    def task(self, name: str) -> Task:
+        """Return the task called `name`; raise ValueError naming the known ones."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise ValueError(f"Model {self.name!r} has no task {name!r}. Known: {', '.join(t.name for t in self.tasks)}.")
+
+
+def read_model_card(folder: Path) -> ModelCard:
+    """Read the card of the slide model in `folder`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no `model.toml`.
+    CardError
+        If it cannot be read or a value is missing, unknown or of the wrong kind; the message names it.
+    """
+    what = f"The card {MODEL_FILE} of model {folder.name!r}"
+    tables = read_toml(folder / MODEL_FILE, newest=FORMAT)
+    architecture = pop_table(tables, "architecture", MODEL_FILE)
+    listed = tables.pop("tasks", None)
+    if not isinstance(listed, list):
+        raise CardError(f"{what} needs its tasks as [[tasks]] tables; found {'none' if listed is None else listed!r}.")
+    tables["tasks"] = tuple(_task(entry, what=what) for entry in listed)
+    tables |= {"aggregator": architecture.pop("aggregator", ""), "options": architecture, "folder": folder}
+    return validated(ModelCard, tables, what=what)
+
+
+def model_toml(card: ModelCard) -> str:
+    """Return the text of `model.toml` for a card."""
+    architecture = {"aggregator": card.aggregator, **card.options}
+    return write_toml(card, version=FORMAT, architecture=architecture, without=("aggregator", "options"))
+
+
+def _task(entry: object, *, what: str) -> Task:
+    kinds: dict[object, type[Task]] = {"classification": Classification, "regression": Regression}
+    kind = entry.get("kind") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or kind not in kinds:
+        raise CardError(f"{what} needs kind = 'classification' or 'regression' in each of [[tasks]]; found {kind!r}.")
+    values = {key: value for key, value in entry.items() if key != "kind"}
+    return validated(kinds[kind], values, what=f"{what}, task {entry.get('name', '?')!r},")

@@ -1,0 +1,137 @@
+"""Name -> ready slide model, and the list of the models that there are."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from napari_mtlpath.encoders.card_file import CardError
+from napari_mtlpath.encoders.encoder import Encoder
+from napari_mtlpath.encoders.load import EncoderNotFound, load_encoder, refuse_pickles
+from napari_mtlpath.folders import model_folders
+from napari_mtlpath.nn.aggregator import Aggregator
+from napari_mtlpath.plugins import PluginFolder
+from napari_mtlpath.weights import load_weights, read_weights
+from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, read_model_card
+from napari_mtlpath.zoo.device import pick_device
+from napari_mtlpath.zoo.model import SlideModel
+
+MODELS_FOLDER = "slide-models"
+
+AGGREGATORS: PluginFolder[Aggregator] = PluginFolder(
+    "napari_mtlpath.nn.aggregators",
+    contract=Aggregator,  # type: ignore[type-abstract]  # a contract is abstract by nature
+    noun="aggregator",
+)
+
+
+class ModelNotFound(FileNotFoundError):
+    """No slide model has that name; the message names the nearest one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenModel:
+    """A folder among the models whose card cannot be used, with the reason in one sentence."""
+
+    name: str
+    folder: Path
+    reason: str
+
+
+def load_model(name_or_path: str | Path, *, device: str | torch.device = "auto") -> SlideModel:
+    """Load a slide model completely checked, or not at all.
+
+    Parameters
+    ----------
+    name_or_path
+        The name of a folder below ``slide-models/`` of a models folder, or a path to such a folder.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Raises
+    ------
+    ModelNotFound
+        If there is no such model; the message names the nearest one.
+    CardError, WeightsError
+        If card, weights or encoder are refused: one sentence says why.
+    """
+    folder = find_model(name_or_path)
+    card = read_model_card(folder)
+    place = pick_device(device)
+    refuse_pickles(folder)
+    if not card.weights_sha256:
+        raise CardError(f"Model {card.name!r} states no weights_sha256. Save it again with save_model.")
+    state = read_weights(folder / MODEL_WEIGHTS, sha256=card.weights_sha256)
+    encoder = _encoder_of(card, folder)
+    aggregator = AGGREGATORS.load(card.aggregator).build(
+        tasks=card.tasks, features=encoder.features, options=card.options
+    )
+    load_weights(aggregator, state, what=f"The weights of model {card.name!r}")
+    return SlideModel(card=card, encoder=encoder, aggregator=aggregator, device=place)
+
+
+def list_models() -> tuple[ModelCard, ...]:
+    """Return the cards of all slide models that can be read, by name; the first of a name hides later ones."""
+    return tuple(entry for entry in _scan() if isinstance(entry, ModelCard))
+
+
+def broken_models() -> tuple[BrokenModel, ...]:
+    """Return the folders among the slide models whose card cannot be used, each with its reason."""
+    return tuple(entry for entry in _scan() if isinstance(entry, BrokenModel))
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Return the folder of a slide model by name or path; raise ModelNotFound with the nearest name."""
+    name, path = str(name_or_path), Path(name_or_path)
+    if (path / MODEL_FILE).is_file():
+        return path
+    for folder in model_folders():
+        # A name, not a path: `..` and separators never lead out of the models folder.
+        if path.name == name and (folder / MODELS_FOLDER / name).is_dir():
+            return folder / MODELS_FOLDER / name
+    known = [entry.name for entry in _scan()]
+    nearest = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ModelNotFound(
+        f"There is no slide model {name!r}.{hint} Known: {', '.join(known) or 'none'}; or a folder with a {MODEL_FILE}."
+    )
+
+
+def _scan() -> tuple[ModelCard | BrokenModel, ...]:
+    found: dict[str, ModelCard | BrokenModel] = {}
+    for models in model_folders():
+        for folder in (models / MODELS_FOLDER).glob("*"):
+            if folder.is_dir() and not folder.name.startswith(".") and folder.name not in found:
+                found[folder.name] = _entry(folder)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _entry(folder: Path) -> ModelCard | BrokenModel:
+    try:
+        return read_model_card(folder)
+    except (ValueError, OSError) as error:
+        return BrokenModel(name=folder.name, folder=folder, reason=str(error))
+
+
+def _encoder_of(card: ModelCard, folder: Path) -> Encoder:
+    """Load the encoder that a card names: beside the model first, so that a models folder can be moved as a whole."""
+    beside = folder.parent.parent
+    try:
+        encoder = load_encoder(card.encoder, models=beside if beside.is_dir() else None)
+    except EncoderNotFound as error:
+        raise CardError(
+            f"Model {card.name!r} needs the tile encoder {card.encoder!r}, which is not here. "
+            "Put its folder below tile-encoders/ of a models folder."
+        ) from error
+    if encoder.digest != card.encoder_sha256:
+        raise CardError(
+            f"Model {card.name!r} was made with another version of the tile encoder {card.encoder!r}: expected "
+            f"{card.encoder_sha256[:12]}…, found {encoder.digest[:12]}…. Get the encoder that belongs to the model."
+        )
+    if encoder.tile_px != card.tile.tile_px:
+        raise CardError(
+            f"Model {card.name!r} asks for tiles of {card.tile.tile_px} px; its encoder {card.encoder!r} takes "
+            f"{encoder.tile_px} px. Correct tile_px in {MODEL_FILE}."
+        )
+    return encoder

@@ -1,0 +1,59 @@
+"""Slide model -> folder: weights, card and README, complete or not at all."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from napari_mtlpath.encoders.readme import figures_text, provenance_text, readme, tile_text
+from napari_mtlpath.files import replacing_folder
+from napari_mtlpath.weights import write_weights
+from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, model_toml
+
+
+def save_model(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> ModelCard:
+    """Save a slide model as a model folder, replacing one that is there.
+
+    Parameters
+    ----------
+    folder
+        Where to; its name must be the card's.
+    card
+        The card; its `weights_sha256` and `folder` are filled in here.
+    state
+        ``aggregator.state_dict()``, stored as float16.
+
+    Returns
+    -------
+    The card as it was written. Load the model again before measuring it: float16 rounds the weights.
+    """
+    folder = Path(folder)
+    if folder.name != card.name:
+        raise ValueError(f"Model {card.name!r} must be saved in a folder of that name; found {folder.name!r}.")
+    with replacing_folder(folder) as temporary:
+        card = replace(card, weights_sha256=write_weights(temporary / MODEL_WEIGHTS, state), folder=folder)
+        (temporary / MODEL_FILE).write_text(model_toml(card), encoding="utf-8")
+        (temporary / "README.md").write_text(model_readme(card), encoding="utf-8")
+    return card
+
+
+def model_readme(card: ModelCard) -> str:
+    """Return README.md of a slide model's folder, with all headings that every model's README has."""
+    questions = "\n".join(
+        f"- `{task.name}` ({task.kind}): {task.question or task.title or task.name}" for task in card.tasks
+    )
+    use = (
+        f"`mtlpath predict SLIDE --model {card.name} --out FOLDER`, or choose it in the viewer.\n\n{questions}\n\n"
+        f"{tile_text(card.tile)} Tile encoder: `{card.encoder}`; aggregator: `{card.aggregator}`. "
+        f"SHA-256 of `{MODEL_WEIGHTS}`: `{card.weights_sha256}`."
+    )
+    sections = {
+        "Made for": card.made_for,
+        "Use": use,
+        "Data and training": provenance_text(card.provenance),
+        "Figures": figures_text(card.metrics),
+        "Limits": card.limits,
+        "Licence and attribution": f"{card.licence}. {card.attribution}".strip(),
+    }
+    return readme(title=card.title or card.name, summary=card.summary, sections=sections)

@@ -2,22 +2,9 @@
 
 import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 
+from napari_mtlpath.slides.resampling import Resampling as Resampling  # part of a tile's specification
 from napari_mtlpath.units import Microns, TilePixels
-
-
-class Resampling(StrEnum):
-    """How the pixels of a tile are brought to the encoder's size; a model sees the difference.
-
-    `SCALED` decodes JPEG at 1/2, 1/4 or 1/8 where the file allows it and takes the area mean for the rest,
-    `AREA` decodes in full and takes the area mean, `STORED` takes the nearest stored level and the area mean for
-    the rest.
-    """
-
-    SCALED = "scaled"
-    AREA = "area"
-    STORED = "stored"
 
 
 @dataclass(frozen=True, kw_only=True)

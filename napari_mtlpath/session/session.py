@@ -9,6 +9,7 @@ from napari_mtlpath.session.holdings import Holdings
 from napari_mtlpath.session.keeper import AnalysisKeeper, AnalysisMaker, Rect, live_analysis
 from napari_mtlpath.session.messages import Level, Message, standing_notice
 from napari_mtlpath.session.news import SessionNews
+from napari_mtlpath.session.opening import open_file
 from napari_mtlpath.session.outbox import Outbox
 from napari_mtlpath.session.overlay import OverlayChoice, OverlayMemory, present_kind
 from napari_mtlpath.session.scale import typed_resolution, user_name
@@ -32,12 +33,8 @@ class Session(SessionNews):
 
     Parameters
     ----------
-    cache
-        Native tiles shared by display and analysis; a new one by default.
-    store
-        Features on disk; opened in the user's cache folder when first needed by default.
-    memory
-        Resolutions that users typed; kept in the user's data folder by default.
+    cache, store, memory
+        Tiles in memory, features and typed resolutions on disk; new ones in the user's folders by default.
     analyse
         Starts an analysis; :class:`napari_mtlpath.inference.live.LiveAnalysis` by default.
 
@@ -135,23 +132,24 @@ class Session(SessionNews):
         """Features on disk; opening them for the first time reads a file, so not from the GUI thread."""
         return self._holdings.store
 
-    def open_slide(self, path: Path, mpp: "float | tuple[float, float] | None" = None) -> "Slide | None":
-        """Open a slide file and work on it. Blocks: call it from a worker.
+    def open_slide(
+        self,
+        path: Path,
+        mpp: "float | tuple[float, float] | None" = None,
+        *,
+        assumed_mpp: float | None = None,
+    ) -> "Slide | None":
+        """Open a slide file and work on it, as :func:`~napari_mtlpath.session.opening.open_file` does.
 
-        Returns the slide, or None if the session was closed or asked for another slide in the meantime.
-
-        Raises
-        ------
-        SlideError, FileNotFoundError
-            If the file cannot be opened; the slide of before stays.
+        Blocks: call it from a worker. Returns the slide, or None if the session was closed or asked for another slide
+        in the meantime. Raises SlideError or FileNotFoundError where the file cannot be opened; the slide of before
+        stays.
         """
-        from napari_mtlpath.slides.open import open_slide
-
         with self._lock:
             self._slide_ticket += 1
             ticket = self._slide_ticket
         with self.working(f"Opening {path.name}"):
-            slide = open_slide(path, cache=self.cache, mpp=mpp, memory=self._holdings.memory)
+            slide = open_file(path, self._holdings, mpp=mpp, assumed_mpp=assumed_mpp)
         return slide if self._attach(slide, ticket) else None
 
     def attach_slide(self, slide: "Slide") -> None:
@@ -169,14 +167,11 @@ class Session(SessionNews):
         self._outbox.empty()
 
     def load_model(self, name: str, *, device: str = "auto") -> "SlideModel | None":
-        """Load a model of the zoo, or a model folder, and work with it. Blocks: call it from a worker.
+        """Load a model of the zoo, or a model folder, and work with it.
 
-        Returns the model, or None if the session was closed or asked for another model in the meantime.
-
-        Raises
-        ------
-        ValueError, OSError
-            If there is no such model or its files do not fit together; the model of before stays.
+        Blocks: call it from a worker. Returns the model, or None if the session was closed or asked for another model
+        in the meantime. Raises ValueError or OSError with one sentence where it cannot be loaded; the model of before
+        stays.
         """
         from napari_mtlpath.zoo.load import load_model
 

@@ -214,7 +214,7 @@ def test_a_slide_opened_while_another_was_asked_for_is_closed(stage, monkeypatch
         assert go_on.wait(5)
         return slow
 
-    monkeypatch.setattr("napari_mtlpath.slides.open.open_slide", open_slide)
+    monkeypatch.setattr("napari_mtlpath.session.opening.open_slide", open_slide)
     found = []
     worker = threading.Thread(target=lambda: found.append(stage.session.open_slide(tmp_path / "slow.svs")))
     worker.start()

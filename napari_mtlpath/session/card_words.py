@@ -1,0 +1,65 @@
+"""A model's card as plain text that a person can read from top to bottom."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from napari_mtlpath.session.wording import RESEARCH_USE, task_title
+from napari_mtlpath.tasks import Classification, Task
+
+if TYPE_CHECKING:
+    from napari_mtlpath.zoo.card import ModelCard
+
+FLOOR, LOW, HIGH = "_floor", "_low", "_high"
+"""Endings under which a card keeps the trivial answer's figure and the 95 % interval beside a metric."""
+
+
+def card_words(card: "ModelCard") -> str:
+    """Return everything a card says: purpose, tasks, figures beside their floors, limits, licence."""
+    parts = [
+        card.title or card.name,
+        card.summary,
+        f"Made for: {card.made_for or 'not stated'}.".replace("..", "."),
+        "Tasks\n" + "\n".join(_task_words(task) for task in card.tasks),
+        _metric_words(card),
+        f"Limits: {card.limits or 'not stated'}".rstrip(),
+        f"Reads tiles of {card.tile.tile_um:g} um ({card.tile.tile_px} px, {card.tile.mpp:.3g} um per pixel) "
+        f"with the tile encoder {card.encoder}.",
+        f"Licence: {card.licence}. {card.attribution}".strip(),
+        RESEARCH_USE,
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _task_words(task: Task) -> str:
+    if isinstance(task, Classification):
+        answers = " or ".join(task.classes) if task.is_binary else ", ".join(task.classes)
+    else:
+        answers = f"a number from {task.low:g} to {task.high:g} {task.unit}".rstrip()
+    return f"- {task_title(task)}: {task.question or task.name} ({answers})"
+
+
+def _metric_words(card: "ModelCard") -> str:
+    lines = []
+    for name, figures in card.metrics.items():
+        title = next((task_title(task) for task in card.tasks if task.name == name), name)
+        lines += [f"- {title}: {words}" for words in _figures(figures)]
+    return "Figures on slides that training never saw\n" + "\n".join(lines) if lines else ""
+
+
+def _figures(figures: Mapping[str, float | str]) -> list[str]:
+    """Put each metric together with its interval and with what the trivial answer reaches."""
+    lines = []
+    for metric, value in figures.items():
+        if metric.endswith((FLOOR, LOW, HIGH)):
+            continue
+        line = f"{metric.replace('_', ' ')} {_number(value)}"
+        if metric + LOW in figures and metric + HIGH in figures:
+            line += f" (95 % {_number(figures[metric + LOW])} to {_number(figures[metric + HIGH])})"
+        if metric + FLOOR in figures:
+            line += f"; the trivial answer reaches {_number(figures[metric + FLOOR])}"
+        lines.append(line)
+    return lines
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}"

@@ -1,0 +1,136 @@
+"""Slides, results and paces in words and numbers: the one place where the screen's sentences are made."""
+
+from typing import TYPE_CHECKING, assert_never
+
+from napari_mtlpath.session.overlay import ColourScale, OverlayKind
+from napari_mtlpath.slides.resolution import ResolutionSource
+from napari_mtlpath.tasks import Classification, Regression, Task
+
+if TYPE_CHECKING:
+    from napari_mtlpath.inference.live import LiveReport
+    from napari_mtlpath.inference.results import SlideResult, TaskResult
+    from napari_mtlpath.slides.slide import Slide
+
+RESEARCH_USE = "Research use only. Not for diagnosis."
+
+MICRONS_PER_MILLIMETRE = 1000.0
+
+
+def size_words(slide: "Slide") -> str:
+    """Return the size of a slide in pixels and, where its scale is known, in millimetres (width x height)."""
+    pixels = f"{slide.width:,} x {slide.height:,} px"
+    mpp = slide.resolution.mpp
+    if mpp is None:
+        return pixels
+    height, width = (
+        side * um / MICRONS_PER_MILLIMETRE for side, um in zip((slide.height, slide.width), mpp, strict=True)
+    )
+    return f"{pixels} ({width:.3g} x {height:.3g} mm)"
+
+
+def level_words(slide: "Slide") -> str:
+    """Return how many levels the file stores and how many are made while viewing."""
+    stored = sum(level.stored for level in slide.levels)
+    made = len(slide.levels) - stored
+    return f"{stored} in the file" + (f", {made} made while viewing" if made else "")
+
+
+def source_words(slide: "Slide") -> str:
+    """Return where the resolution of a slide came from, as one sentence."""
+    resolution = slide.resolution
+    match resolution.source:
+        case ResolutionSource.FILE:
+            said = "From the file."
+        case ResolutionSource.USER:
+            said = "Typed by you."
+        case ResolutionSource.REMEMBERED:
+            said = "Remembered from before."
+        case ResolutionSource.ASSUMED:
+            said = "Assumed."
+        case ResolutionSource.UNKNOWN:
+            said = "Not known."
+        case _:
+            assert_never(resolution.source)
+    return f"{said} {resolution.detail}".strip()
+
+
+def unreadable_words(tiles: int) -> str:
+    """Return how many tiles of a slide could not be read, or an empty text where all could."""
+    if not tiles:
+        return ""
+    noun = "tile of the file was" if tiles == 1 else "tiles of the file were"
+    return f"{tiles:,} {noun} unreadable: hatched on screen and kept from the model."
+
+
+def task_title(task: Task) -> str:
+    """Return what a person calls a task."""
+    return task.title or task.name.replace("_", " ").capitalize()
+
+
+def scope_words(result: "SlideResult") -> str:
+    """Return which part of the slide a result is about: ``n of N tissue tiles``, and at which level it holds."""
+    level = "slide-level" if result.complete else "region-level (partial)"
+    words = f"{result.tiles_known:,} of {result.tiles_total:,} tissue tiles: {level}"
+    return words + (f"; {result.unreadable:,} unreadable" if result.unreadable else "")
+
+
+def value_words(answer: "TaskResult") -> str:
+    """Return a task's answer: the word that it deserves, and the number."""
+    task = answer.task
+    if isinstance(task, Regression):
+        unit = f" {task.unit}" if task.unit else ""
+        return "no value" if answer.value is None else f"{answer.value:.3g}{unit}"
+    shown = answer.value if task.is_binary else max(answer.class_values, default=None)
+    return f"no {answer.word}" if shown is None else f"{answer.word} {shown:.2f}"
+
+
+def meaning_words(answer: "TaskResult") -> str:
+    """Return what the number is about: the class that it speaks for, or the range that it lies in."""
+    task = answer.task
+    if isinstance(task, Regression):
+        return f"from {task.low:g} to {task.high:g}" + (f" {task.unit}" if task.unit else "")
+    if task.is_binary:
+        return f"0 = {task.classes[0]}, 1 = {task.classes[1]}"
+    if not answer.class_values:
+        return ", ".join(task.classes)
+    first = max(range(len(task.classes)), key=lambda index: answer.class_values[index])
+    return f"highest for {task.classes[first]}"
+
+
+def fraction(answer: "TaskResult") -> float:
+    """Return how far the bar of an answer is filled, 0 to 1."""
+    task = answer.task
+    if isinstance(task, Classification):
+        shown = answer.value if task.is_binary else max(answer.class_values, default=0.0)
+        return min(max(shown or 0.0, 0.0), 1.0)
+    if answer.value is None:
+        return 0.0
+    return min(max((answer.value - task.low) / (task.high - task.low), 0.0), 1.0)
+
+
+def pace_words(report: "LiveReport") -> str:
+    """Return what the analysis is doing: state, device, tiles per second, tiles waiting."""
+    words = [f"{str(report.state).capitalize()} on {report.device}" if report.device else str(report.state)]
+    if report.state == "running":
+        words.append(f"{report.tiles_per_second:.3g} tiles/s")
+        words.append(f"{report.queue:,} waiting")
+    return " · ".join(words)
+
+
+def view_words(report: "LiveReport") -> str:
+    """Return how much of the visible field is known."""
+    return f"In view: {report.visible_known:,} of {report.visible_total:,} tiles"
+
+
+def threshold_words(threshold: float, kind: OverlayKind, scale: ColourScale) -> str:
+    """Return what the threshold hides."""
+    if threshold <= scale.low:
+        return "All analysed tiles are coloured."
+    if kind is OverlayKind.PREDICTION:
+        return f"Only tiles of at least {threshold:.2f} {scale.unit}".rstrip() + " are coloured."
+    return f"Only tiles of at least {threshold:.2g} times the average are coloured."
+
+
+def number_words(value: float, scale: ColourScale) -> str:
+    """Return a heatmap's raw value with its unit."""
+    return f"{value:.3g} {scale.unit}".rstrip()

@@ -2,12 +2,14 @@
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from napari_mtlpath.files import replacing
 from napari_mtlpath.inference.export.provenance import Provenance
 from napari_mtlpath.inference.results import SlideResult, TaskResult
+from napari_mtlpath.tasks import Classification, Regression
 
 FORMAT = 1
 """Version of the layout of predictions.json."""
@@ -15,8 +17,10 @@ FORMAT = 1
 LARGEST = 2**24  # bytes; a larger file was not written by this program
 
 
-def predictions(result: SlideResult, provenance: Provenance) -> dict[str, Any]:
-    """Return a result as plain values for JSON."""
+def predictions(
+    result: SlideResult, provenance: Provenance, *, files: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
+    """Return a result as plain values for JSON; `files` are those written beside it, by kind."""
     return {
         "format": FORMAT,
         **provenance.as_dict(),
@@ -27,12 +31,15 @@ def predictions(result: SlideResult, provenance: Provenance) -> dict[str, Any]:
         "tiles_unreadable": result.unreadable,
         "complete": result.complete,
         "tasks": {task.task.name: _task(task) for task in result.tasks},
+        "files": {kind: list(names) for kind, names in (files or {}).items()},
     }
 
 
-def write_predictions(path: Path, result: SlideResult, provenance: Provenance) -> dict[str, Any]:
+def write_predictions(
+    path: Path, result: SlideResult, provenance: Provenance, *, files: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """Write a result as JSON and return what was written."""
-    values = predictions(result, provenance)
+    values = predictions(result, provenance, files=files)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     return values
@@ -51,12 +58,15 @@ def read_predictions(path: Path) -> dict[str, Any] | None:
 
 def _task(answer: TaskResult) -> dict[str, Any]:
     task = answer.task
-    said: dict[str, Any] = {"kind": task.kind, "title": task.title, answer.word: _finite(answer.value)}
-    if task.kind == "classification":
-        said["classes"] = dict(zip(task.classes, map(_finite, answer.class_values), strict=True))
-        said["positive_class"] = task.classes[-1] if task.is_binary else None
-    else:
-        said["unit"] = task.unit
+    said: dict[str, Any] = {"kind": task.kind, "title": task.title, answer.word.value: _finite(answer.value)}
+    match task:
+        case Classification():
+            said["classes"] = dict(zip(task.classes, map(_finite, answer.class_values), strict=True))
+            said["positive_class"] = task.classes[-1] if task.is_binary else None
+        case Regression():
+            said["unit"] = task.unit
+        case _:
+            assert_never(task)
     return said | {"calibrated": answer.calibrated}
 
 

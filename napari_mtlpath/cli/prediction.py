@@ -1,0 +1,148 @@
+"""One slide from file to exported results, as reports: what the child process of `mtlpath predict` runs."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_mtlpath.features.store import FeatureStore
+    from napari_mtlpath.inference.export.outputs import Outputs
+    from napari_mtlpath.slides.slide import Slide
+    from napari_mtlpath.zoo.model import SlideModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user asked of all slides alike.
+
+    Attributes
+    ----------
+    model, device
+        Name or folder of the model, and where it runs.
+    root
+        Folder for the results.
+    mpp
+        Microns per pixel for slides, or None to take each slide's own.
+    overwrite
+        Whether finished slides are done again.
+    outputs
+        Which files are wanted.
+    """
+
+    model: str
+    device: str
+    root: Path
+    mpp: float | None
+    overwrite: bool
+    outputs: "Outputs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideProgress:
+    """How far a slide is: tiles known of all tissue tiles."""
+
+    known: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideDone:
+    """A slide whose results are on disk.
+
+    Attributes
+    ----------
+    folder
+        Where they are.
+    predictions
+        What predictions.json says.
+    skipped
+        Whether an earlier run had made them already.
+    """
+
+    folder: Path
+    predictions: dict[str, Any]
+    skipped: bool
+
+
+def prepare(wishes: Wishes) -> "Callable[[Path], Iterator[SlideProgress | SlideDone]]":
+    """Load the model, open the feature store, and return what works on one slide."""
+    from napari_mtlpath.features.store import FeatureStore
+    from napari_mtlpath.zoo.load import load_model
+
+    model = load_model(wishes.model, device=wishes.device)
+    return partial(predict_slide, model=model, store=FeatureStore(), wishes=wishes)
+
+
+def predict_slide(
+    path: Path, *, model: "SlideModel", store: "FeatureStore", wishes: Wishes
+) -> Iterator[SlideProgress | SlideDone]:
+    """Analyse one slide and export its results; an earlier run's are kept where they still hold.
+
+    Raises
+    ------
+    ValueError, OSError
+        If the slide cannot be opened, its resolution is not known, or it changes while it is read.
+    """
+    from napari_mtlpath.slides.open import open_slide
+    from napari_mtlpath.slides.resolution import ResolutionMemory
+
+    slide = open_slide(path, mpp=wishes.mpp, memory=ResolutionMemory())
+    try:
+        _require_resolution(slide)
+        yield from _predict(slide, model, store, wishes)
+    finally:
+        slide.close()
+
+
+def _predict(
+    slide: "Slide", model: "SlideModel", store: "FeatureStore", wishes: Wishes
+) -> Iterator[SlideProgress | SlideDone]:
+    from napari_mtlpath.inference.export.provenance import provenance_now
+    from napari_mtlpath.inference.export.slide_folder import Embeddings, export_slide, finished, folder_for
+    from napari_mtlpath.inference.plan import grid_for, key_for
+    from napari_mtlpath.inference.results import SlideResult
+    from napari_mtlpath.inference.stream import analyse_slide
+
+    grid = grid_for(slide, model)
+    provenance = provenance_now(
+        slide=slide.name,
+        slide_fingerprint=slide.fingerprint,
+        model=model.card.name,
+        model_digest=model.digest,
+        parameters={"mpp": slide.resolution.mpp, "grid": grid.key, "tile": grid.spec.key, "colour": str(slide.colour)},
+    )
+    folder = folder_for(wishes.root, slide=slide.name, fingerprint=slide.fingerprint)
+    there = None if wishes.overwrite else finished(folder, key=provenance.key, outputs=wishes.outputs)
+    if there is not None:
+        yield SlideDone(folder=folder, predictions=there, skipped=True)
+        return
+    result = None
+    for report in analyse_slide(slide, model, store=store):
+        if isinstance(report, SlideResult):
+            result = report
+        else:
+            yield SlideProgress(known=report.tiles_known, total=report.tiles_total)
+    if result is None or not result.heatmaps:
+        raise ValueError(f"No tile of slide '{slide.name}' could be read, so there is nothing to predict from.")
+    indices, features = store.get(key_for(slide, model, grid))
+    predictions = export_slide(
+        folder,
+        result,
+        provenance,
+        outputs=wishes.outputs,
+        model=model,
+        embeddings=Embeddings(indices=indices, features=features),
+    )
+    yield SlideDone(folder=folder, predictions=predictions, skipped=False)
+
+
+def _require_resolution(slide: "Slide") -> None:
+    resolution = slide.resolution
+    if not resolution.known:
+        raise ValueError(
+            f"Slide '{slide.name}' has no believable microns per pixel ({resolution.detail.rstrip('.')}): pass --mpp."
+        )
+    if not resolution.plausible:
+        raise ValueError(f"Slide '{slide.name}': {resolution.detail} Pass --mpp to confirm or correct it.")

@@ -1,0 +1,62 @@
+"""One bad item in a child process costs that item, no more."""
+
+import os
+
+import isolation_work  # beside this file; pytest puts the folder on sys.path, and a child process is given the same
+import pytest
+
+from napari_mtlpath.cli.isolation import Failed, IsolatedWork
+
+
+@pytest.fixture
+def work():
+    made = IsolatedWork(isolation_work.prepare, silence_seconds=60.0)
+    yield made
+    made.close()
+
+
+def test_reports_arrive_in_order(work) -> None:
+    assert list(work.run("a")) == ["started a", "finished a"]
+
+
+@pytest.mark.parametrize(("item", "sentence"), [("error", "the file is\nbroken"), ("end of file", "cut short")])
+def test_an_error_is_one_failed_item_and_the_next_is_done(work, item: str, sentence: str) -> None:
+    assert list(work.run(item)) == [f"started {item}", Failed(message=sentence)]
+    assert list(work.run("b"))[-1] == "finished b"
+
+
+def test_a_crash_is_one_failed_item_and_the_next_is_done(work) -> None:
+    *_, last = work.run("crash")
+    assert isinstance(last, Failed)
+    assert "ended unexpectedly" in last.message
+    assert not last.fatal
+    assert list(work.run("b"))[-1] == "finished b"
+
+
+def test_a_hang_is_ended_and_the_next_is_done() -> None:
+    work = IsolatedWork(isolation_work.prepare, silence_seconds=3.0)
+    try:
+        *_, last = work.run("hang")
+        assert isinstance(last, Failed)
+        assert "Nothing was heard" in last.message
+        assert list(work.run("b"))[-1] == "finished b"
+    finally:
+        work.close()
+
+
+def test_a_model_that_cannot_be_loaded_is_fatal() -> None:
+    work = IsolatedWork(isolation_work.prepare_fails, silence_seconds=60.0)
+    try:
+        assert list(work.run("a")) == [Failed(message="There is no model 'x'.", fatal=True)]
+    finally:
+        work.close()
+
+
+def test_closing_leaves_no_process(work) -> None:
+    next(work.run("a"))
+    process = work._process
+    work.close()
+    assert process is not None
+    assert not process.is_alive()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)

@@ -1,5 +1,6 @@
 """Opening a slide file with the reader that understands it."""
 
+import importlib.util
 import logging
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from napari_mtlpath.slides.resolution import Resolution, ResolutionMemory, Resol
 from napari_mtlpath.slides.shared_file import SharedFile
 from napari_mtlpath.slides.slide import Slide
 from napari_mtlpath.slides.source import Reader, SlideError, SlideSource, SourceFacts
-from napari_mtlpath.slides.structure_tags import looks_like
+from napari_mtlpath.slides.structure_tags import looks_like, not_a_slide
 from napari_mtlpath.slides.watch import FileWatch
 
 logger = logging.getLogger(__name__)
@@ -119,12 +120,17 @@ def _no_reader(path: Path, file: SharedFile) -> SlideError:
     found = looks_like(file)
     if kind is None and found == "a DICOM file":
         kind = "DICOM"
+    if kind is not None and importlib.util.find_spec("openslide") is not None:
+        return SlideError(
+            f"{path.name!r} is a {kind} file, but OpenSlide does not know it as a whole-slide image. "
+            "Choose a file of the slide's own series, beside the others it came with."
+        )
     if kind is not None:
         return SlideError(
             f"{path.name!r} is a {kind} file, which needs the OpenSlide reader: "
             "pip install 'napari-mtlpath[openslide]'."
         )
-    return SlideError(f"{path.name!r} is {found}, not a slide. Choose a slide file.")
+    return not_a_slide(file)
 
 
 def _resolution(

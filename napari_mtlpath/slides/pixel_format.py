@@ -102,6 +102,4 @@ def _inverted(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _refused(name: str, found: str) -> SlideError:
-    return SlideError(
-        f"{name!r} holds {found}; 8-bit RGB or grey and 16-bit RGB in a single plane can be shown. Convert it to RGB."
-    )
+    return SlideError(f"{name!r} holds {found}; 8-bit RGB or grey and 16-bit RGB can be shown. Convert it to RGB.")

@@ -118,6 +118,8 @@ def _step(file: SharedFile, layout: Layout, offset: int, visited: set[int]) -> t
 
 def _check_image(file: SharedFile, layout: Layout, directory: Directory, number: int, warnings: list[str]) -> None:
     where = f"image {number + 1}"
+    if number and not (directory.has(256) or directory.has(257)):
+        return  # Not an image: some writers keep other things in directories.
     height, width = directory.one(file, layout, 257), directory.one(file, layout, 256)
     if not (height and width and 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
         raise corrupt(file, f"{where} claims a size of {height} x {width} pixels")

@@ -14,7 +14,29 @@ INTEGER_TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4",
 
 NDPI_MARK = 65420
 SUB_DIRECTORIES = 330
-ESSENTIAL = frozenset({256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 347, 530})
+ESSENTIAL = {
+    256: "ImageWidth",
+    257: "ImageLength",
+    258: "BitsPerSample",
+    259: "Compression",
+    262: "PhotometricInterpretation",
+    273: "StripOffsets",
+    277: "SamplesPerPixel",
+    278: "RowsPerStrip",
+    279: "StripByteCounts",
+    284: "PlanarConfiguration",
+    317: "Predictor",
+    320: "ColorMap",
+    322: "TileWidth",
+    323: "TileLength",
+    324: "TileOffsets",
+    325: "TileByteCounts",
+    330: "SubIFDs",
+    338: "ExtraSamples",
+    339: "SampleFormat",
+    347: "JPEGTables",
+    530: "YCbCrSubSampling",
+}
 """Tags without which pixels cannot be read rightly: damage to one of them refuses the file."""
 
 TILE_LISTS = frozenset({273, 279, 324, 325, 65426, 65432})
@@ -88,7 +110,7 @@ def parse_layout(file: SharedFile) -> Layout:
     head = file.read_at(0, 16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 8:
-        raise SlideError(f"{file.path.name!r} is {looks_like(file)}, not a slide. Choose a slide file.")
+        raise not_a_slide(file)
     magic = struct.unpack(order + "H", head[2:4])[0]
     if magic == 43 and len(head) == 16 and struct.unpack(order + "HH", head[4:8]) == (8, 0):
         return Layout(order=order, big=True, first=struct.unpack(order + "Q", head[8:16])[0])
@@ -102,7 +124,7 @@ def parse_layout(file: SharedFile) -> Layout:
 
 
 def looks_like(file: SharedFile) -> str:
-    """Return in words what a file seems to be."""
+    """Return in words what a file seems to be; empty when nothing is recognised."""
     head = file.read_at(0, 512)
     text = head.lstrip()[:64].lower()
     if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
@@ -117,7 +139,15 @@ def looks_like(file: SharedFile) -> str:
         return "a plain PNG or JPEG picture (convert it to a pyramidal TIFF)"
     if not head.strip(b"\0"):
         return "filled with zeros (the copy or download did not finish)"
-    return "no TIFF"
+    return ""
+
+
+def not_a_slide(file: SharedFile) -> SlideError:
+    """Return the error for a file that no reader knows, saying what it is where that can be told."""
+    found = looks_like(file)
+    if found:
+        return SlideError(f"{file.path.name!r} is {found}, not a slide. Choose a slide file.")
+    return SlideError(f"{file.path.name!r} is not a slide: it has none of the known formats. Choose a slide file.")
 
 
 def parse_directory(file: SharedFile, layout: Layout, offset: int) -> tuple[Layout, Directory]:
@@ -148,7 +178,7 @@ def parse_directory(file: SharedFile, layout: Layout, offset: int) -> tuple[Layo
         tag, entry = _parse_entry(layout, data, start, offset + count_size + start, count)
         problem = _problem(file, tag, entry)
         if problem and tag in ESSENTIAL:
-            raise _damaged(file, f"tag {tag} {problem}")
+            raise _damaged(file, f"tag {ESSENTIAL[tag]} ({tag}) {problem}")
         if problem:
             patches[offset + count_size + start] = _hidden(layout)
         elif tag not in entries:

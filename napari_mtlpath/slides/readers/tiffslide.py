@@ -78,6 +78,8 @@ class _TiffSource(SlideSource):
         self._lock = threading.Lock()
         claim = mpp_claim(vendor, properties, tiff)
         notes = dict.fromkeys(page.note for page in self._pages if page.note)
+        if tiff.pages[0].tags.valueof(274, default=1) not in (0, 1):
+            notes["The file asks to be shown turned or mirrored; it is shown as it is stored."] = None
         profile = tiff.pages[0].tags.valueof(34675)
         self.facts = SourceFacts(
             format=vendor,

@@ -1,0 +1,108 @@
+"""From embeddings to answers: the one path that the viewer and the command line share, so that numbers agree."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_mtlpath.inference.calibration import calibrated
+from napari_mtlpath.inference.heatmap import heatmaps_of, mask_on_grid
+from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel
+from napari_mtlpath.inference.results import SlideResult, TaskResult, ValueWord
+from napari_mtlpath.nn.outputs import BagOutput
+from napari_mtlpath.tasks import Regression, Task
+from napari_mtlpath.tiles.grid import TileGrid
+
+
+def aggregate(
+    model: AnalysisModel,
+    indices: NDArray[np.integer],
+    features: NDArray[np.float32],
+    grid: TileGrid,
+    total: int,
+    *,
+    slide: AnalysedSlide,
+    unreadable: int = 0,
+) -> SlideResult:
+    """Let a model judge the tiles known so far.
+
+    The bag is put in ascending order of tile index first: sums of floating-point numbers depend on their order, and
+    the viewer learns its tiles in another order than the command line.
+
+    Parameters
+    ----------
+    model
+        The model.
+    indices
+        Tiles known, [tile], at least one.
+    features
+        Their embeddings, [tile, feature].
+    grid
+        The tiles.
+    total
+        Number of tissue tiles on the slide.
+    slide
+        Which slide it is.
+    unreadable
+        Tissue tiles that could not be read.
+
+    Raises
+    ------
+    ValueError
+        If there is no tile, or an answer is not finite.
+    """
+    if len(indices) == 0:
+        raise ValueError("A model needs at least one tile; found none. Is there a readable tile on the tissue?")
+    ascending = np.argsort(indices, kind="stable")
+    indices, features = indices[ascending], features[ascending]
+    output = _forward(model, indices, features, grid)
+    complete = len(indices) + unreadable >= total
+    answers = tuple(_task_result(model, task, output, complete=complete) for task in model.tasks)
+    return SlideResult(
+        tasks=answers,
+        tiles_known=len(indices),
+        tiles_total=total,
+        unreadable=unreadable,
+        complete=complete,
+        model_name=model.card.name,
+        model_digest=model.digest,
+        slide_name=slide.name,
+        slide_fingerprint=slide.fingerprint,
+        heatmaps={(h.task, h.kind): h for h in heatmaps_of(output, indices, grid, tasks=model.tasks)},
+        selected={
+            name: mask_on_grid(answer.selected, indices, grid)
+            for name, answer in output.tasks.items()
+            if answer.selected is not None
+        },
+    )
+
+
+def _forward(
+    model: AnalysisModel, indices: NDArray[np.integer], features: NDArray[np.float32], grid: TileGrid
+) -> BagOutput:
+    bag = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)).to(model.device)
+    centres = torch.from_numpy(grid.centres_um(indices).astype(np.float32)).to(model.device)
+    with torch.inference_mode():
+        return model.aggregator(bag, centres, explain=True)
+
+
+def _task_result(model: AnalysisModel, task: Task, output: BagOutput, *, complete: bool) -> TaskResult:
+    logits = output.tasks[task.name].logits.detach().to("cpu", torch.float64)
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError(f"Model {model.card.name!r} gave no finite answer to task {task.name!r}. Check its weights.")
+    if isinstance(task, Regression):
+        return TaskResult(task=task, value=float(logits[0]), class_values=(), calibrated=False, word=ValueWord.VALUE)
+    parameters = model.card.calibration.get(task.name)
+    logits = calibrated(logits, parameters)
+    if task.is_binary:
+        positive = float(torch.sigmoid(logits[0]))
+        value, class_values = positive, (1.0 - positive, positive)
+    else:
+        value, class_values = None, tuple(torch.softmax(logits, dim=0).tolist())
+    return TaskResult(
+        task=task,
+        value=value,
+        class_values=class_values,
+        calibrated=bool(parameters),
+        # The calibration was fitted on whole slides: on a part of one it promises nothing.
+        word=ValueWord.PROBABILITY if parameters and complete else ValueWord.SCORE,
+    )

@@ -1,0 +1,136 @@
+"""Values per tile as a small image in its right place on the slide."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
+from napari_mtlpath.tasks import Classification, Task
+from napari_mtlpath.tiles.grid import TileGrid
+
+
+class HeatmapKind(StrEnum):
+    """What a heatmap's values are.
+
+    `ROUTING` and `ATTENTION` are N times the tile's weight among the N tiles known: 1 is uniform, 5 is five times as
+    much. `PREDICTION` is the task's own answer for the tile alone: a score from 0 to 1, or the number of a regression.
+    """
+
+    ROUTING = "routing"
+    ATTENTION = "attention"
+    PREDICTION = "prediction"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where a heatmap lies, in napari's world of microns.
+
+    Attributes
+    ----------
+    scale
+        Microns per heatmap pixel, (y, x).
+    translate
+        Centre of the heatmap's first pixel in microns, (y, x).
+    """
+
+    scale: tuple[float, float]
+    translate: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Heatmap:
+    """One value per tile.
+
+    Attributes
+    ----------
+    task
+        Name of the task.
+    kind
+        What the values are.
+    values
+        float32 [row, column]; NaN where nothing is known.
+    grid
+        The tiles.
+    """
+
+    task: str
+    kind: HeatmapKind
+    values: NDArray[np.float32]
+    grid: TileGrid
+
+    def __post_init__(self) -> None:
+        if self.values.shape != self.grid.shape:
+            raise ValueError(f"A heatmap has one value per tile, {self.grid.shape}; found {self.values.shape}.")
+
+
+def placement(grid: TileGrid, mpp: tuple[float, float]) -> Placement:
+    """Return where a heatmap with one pixel per tile lies.
+
+    napari draws the centre of pixel (0, 0) at the layer's `translate`. The slide's layer has its first pixel's centre
+    at 0, so heatmap pixel r covers slide pixels [r side, (r + 1) side), whose centre is r side + (side - 1) / 2.
+    """
+    scale = (grid.side * mpp[0], grid.side * mpp[1])
+    half = (grid.side - 1) / 2
+    return Placement(scale=scale, translate=(half * mpp[0], half * mpp[1]))
+
+
+def heatmaps_of(
+    output: BagOutput, indices: NDArray[np.integer], grid: TileGrid, *, tasks: Sequence[Task]
+) -> list[Heatmap]:
+    """Return every heatmap that a model's output holds, in the order of tasks and of :class:`HeatmapKind`.
+
+    Parameters
+    ----------
+    output
+        The aggregator's answer for the tiles in `indices`.
+    indices
+        Tiles of the grid, [tile].
+    grid
+        The tiles.
+    tasks
+        The model's tasks.
+    """
+    heatmaps = []
+    for task in tasks:
+        for kind, values in _values_of(output.tasks[task.name], task).items():
+            heatmaps.append(Heatmap(task=task.name, kind=kind, values=on_grid(values, indices, grid), grid=grid))
+    return heatmaps
+
+
+def on_grid(values: Tensor, indices: NDArray[np.integer], grid: TileGrid) -> NDArray[np.float32]:
+    """Spread values [tile] over the grid, NaN elsewhere."""
+    spread = np.full(len(grid), np.nan, dtype=np.float32)
+    spread[indices] = values.detach().to("cpu", torch.float32).numpy()
+    return spread.reshape(grid.shape)
+
+
+def mask_on_grid(selected: Tensor, indices: NDArray[np.integer], grid: TileGrid) -> NDArray[np.bool_]:
+    """Spread a choice of tiles [tile] over the grid, False elsewhere."""
+    spread = np.zeros(len(grid), dtype=np.bool_)
+    spread[indices] = selected.detach().cpu().numpy()
+    return spread.reshape(grid.shape)
+
+
+def _values_of(answer: TaskOutput, task: Task) -> dict[HeatmapKind, Tensor]:
+    values = {}
+    if answer.routing is not None:
+        values[HeatmapKind.ROUTING] = answer.routing * len(answer.routing)
+    if answer.attention is not None:
+        values[HeatmapKind.ATTENTION] = answer.attention * len(answer.attention)
+    if answer.tile_logits is not None:
+        values[HeatmapKind.PREDICTION] = _tile_answers(answer.tile_logits, answer.logits, task)
+    return values
+
+
+def _tile_answers(tile_logits: Tensor, logits: Tensor, task: Task) -> Tensor:
+    if not isinstance(task, Classification):
+        return tile_logits[:, 0]
+    if task.is_binary:
+        return torch.sigmoid(tile_logits[:, 0])
+    # More than two classes: how much each tile speaks for the slide's own answer.
+    return torch.softmax(tile_logits, dim=1)[:, int(logits.argmax())]

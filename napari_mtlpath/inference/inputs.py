@@ -1,0 +1,122 @@
+"""What an analysis needs of a slide and of a model, no more: so that it can be tested with either one simulated."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_mtlpath.encoders.encoder import Encoder
+from napari_mtlpath.nn.aggregator import Aggregator
+from napari_mtlpath.tasks import Task
+from napari_mtlpath.tiles.spec import Resampling, TileSpec
+
+
+@runtime_checkable
+class TilePixelsRead(Protocol):
+    """Pixels of one tile, and whether all of them could be read."""
+
+    @property
+    def array(self) -> NDArray[np.uint8]:
+        """RGB, [y, x, 3]."""
+
+    @property
+    def complete(self) -> bool:
+        """False when a part is unreadable: such a tile is kept from the model."""
+
+
+@runtime_checkable
+class KnownResolution(Protocol):
+    """Microns per pixel of a slide, where known."""
+
+    @property
+    def mpp(self) -> tuple[float, float] | None:
+        """Microns per level-0 pixel, (y, x)."""
+
+
+@runtime_checkable
+class AnalysedSlide(Protocol):
+    """The part of :class:`napari_mtlpath.slides.slide.Slide` that an analysis reads."""
+
+    @property
+    def name(self) -> str:
+        """File name."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the file's content."""
+
+    @property
+    def height(self) -> int:
+        """Height of level 0."""
+
+    @property
+    def width(self) -> int:
+        """Width of level 0."""
+
+    @property
+    def resolution(self) -> KnownResolution:
+        """Microns per pixel, where known."""
+
+    @property
+    def colour(self) -> str:
+        """How colours are treated, ``"native"`` or ``"srgb"``: part of every feature key."""
+
+    def read_square(self, y: int, x: int, side: int, *, tile_px: int, resampling: Resampling) -> TilePixelsRead:
+        """Read one model tile."""
+
+    def tile_shape(self, level: int) -> tuple[int, int]:
+        """Return the native tile's size of a level."""
+
+    def thumbnail(self, max_side: int) -> NDArray[np.uint8]:
+        """Return the whole slide, small."""
+
+    def changed_on_disk(self) -> str | None:
+        """Return a sentence when the file is no longer what was opened."""
+
+
+@runtime_checkable
+class AnalysisCard(Protocol):
+    """The part of a model's card that an analysis reads."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def tile(self) -> TileSpec:
+        """The tile that the model was made for."""
+
+    @property
+    def calibration(self) -> Mapping[str, Mapping[str, Any]]:
+        """Calibration per task."""
+
+
+@runtime_checkable
+class AnalysisModel(Protocol):
+    """The part of :class:`napari_mtlpath.zoo.model.SlideModel` that an analysis uses."""
+
+    @property
+    def card(self) -> AnalysisCard:
+        """Description of the model."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """Tile -> embedding."""
+
+    @property
+    def aggregator(self) -> Aggregator:
+        """Bag -> task outputs."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The model's tasks, in order."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over weights and card."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""

@@ -1,0 +1,108 @@
+"""Which tile is read next: the view's tiles, then, once the view rests, all the tissue around it."""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_mtlpath.tiles.grid import TileGrid
+from napari_mtlpath.tiles.visible import order_rest, order_tiles
+
+View = tuple[float, float, float, float]
+
+
+class Schedule:
+    """The wish list of one slide. Not thread-safe: the caller locks.
+
+    A new view replaces the list: what was only wished for is forgotten, what is being read or encoded stays `pending`
+    until it is settled or released.
+
+    Parameters
+    ----------
+    grid
+        The tiles.
+    tissue
+        Tiles on tissue, [row, column].
+    idle_after
+        Seconds without a new view after which the rest of the tissue follows.
+    now
+        The time, in the caller's seconds.
+    """
+
+    def __init__(self, grid: TileGrid, tissue: NDArray[np.bool_], *, idle_after: float, now: float) -> None:
+        self._grid = grid
+        self._tissue = tissue
+        self._idle_after = idle_after
+        self._last_look = now
+        self._view: View | None = None
+        self._list: deque[int] | None = None
+        self._near = np.zeros(len(grid), dtype=np.bool_)
+        self._background = False
+        self._pending: set[int] = set()
+
+    @property
+    def pending(self) -> int:
+        """Number of tiles being read, waiting for the encoder, or in it."""
+        return len(self._pending)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether tiles are wished for and not yet taken, as far as the list has been made."""
+        return bool(self._list)
+
+    def look_at(self, view: View, now: float) -> None:
+        """Take notice of the visible rectangle in level-0 pixels."""
+        self._last_look = now
+        if view == self._view:
+            return
+        self._view = view
+        self._background = False
+        self._list = None
+        y0, x0, y1, x1 = view
+        side = self._grid.side
+        self._near[:] = False
+        self._near[self._grid.tiles_in(y0 - side, x0 - side, y1 + side, x1 + side)] = True
+
+    def wants(self, index: int) -> bool:
+        """Whether a tile belongs to the present view with its ring, or to the tissue followed in the background."""
+        return self._background or bool(self._near[index])
+
+    def take(self, settled: NDArray[np.bool_], now: float) -> int | None:
+        """Return the next tile to read and hold it as pending; None where nothing is to be done now."""
+        if self._list is None:
+            known = self._busy(settled)
+            self._list = deque(order_tiles(self._grid, known, self._view, self._tissue)) if self._view else deque()
+        if not self._list and not self._background and self.seconds_to_idle(now) <= 0:
+            self._background = True
+            self._list = deque(order_rest(self._grid, self._busy(settled), self._view, self._tissue))
+        while self._list:
+            index = self._list.popleft()
+            if not settled[index] and index not in self._pending:
+                self._pending.add(index)
+                return index
+        return None
+
+    def release(self, index: int) -> None:
+        """Let go of a pending tile: it is settled, or no longer wanted."""
+        self._pending.discard(index)
+
+    def seconds_to_idle(self, now: float) -> float:
+        """Return how long the view must still rest before the rest of the tissue follows; 0 or less: it does."""
+        return self._last_look + self._idle_after - now
+
+    def resting(self, now: float, *, seconds: float) -> bool:
+        """Whether no new view came for some seconds."""
+        return now - self._last_look >= seconds
+
+    def visible(self, settled: NDArray[np.bool_]) -> tuple[int, int]:
+        """Return how many tissue tiles of the view are settled, and how many there are."""
+        if self._view is None:
+            return 0, 0
+        inside = self._grid.tiles_in(*self._view)
+        inside = inside[self._tissue.ravel()[inside]]
+        return int(settled[inside].sum()), len(inside)
+
+    def _busy(self, settled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        busy = settled.copy()
+        busy[list(self._pending)] = True
+        return busy.reshape(self._grid.shape)

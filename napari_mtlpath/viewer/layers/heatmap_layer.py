@@ -1,0 +1,126 @@
+"""One napari image layer that shows a heatmap: one small pixel per tile, exactly placed, changed in place."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from napari.utils.colormaps import Colormap, ensure_colormap
+from numpy.typing import NDArray
+
+from napari_mtlpath.session.overlay import ColourScale, OverlayChoice, colour_scale
+
+if TYPE_CHECKING:
+    from napari_mtlpath.inference.heatmap import Heatmap, Placement
+    from napari_mtlpath.tasks import Task
+
+TRANSPARENT = (0.0, 0.0, 0.0, 0.0)
+
+HEATMAP_KEY = "mtlpath_task"
+"""Where the metadata of a heatmap's layer holds the name of its task."""
+
+
+def threshold_colormap(name: str) -> Colormap:
+    """Return a perceptually uniform colour map that leaves unknown tiles and those below its range transparent.
+
+    It has a name of its own: napari keeps colour maps by name, for all layers of all plugins.
+    """
+    known = ensure_colormap(name)
+    return Colormap(
+        known.colors, controls=known.controls, name=f"{name} (tiles)", low_color=TRANSPARENT, nan_color=TRANSPARENT
+    )
+
+
+def limits(scale: ColourScale, threshold: float) -> tuple[float, float]:
+    """Return contrast limits that hide what lies below the threshold; the first is always below the second."""
+    low = max(scale.low, threshold)
+    return low, max(scale.high, float(np.nextafter(np.float32(low), np.float32(np.inf))))
+
+
+class HeatmapLayer:
+    """The layer of one task's heatmap.
+
+    Changes that the user makes in napari's own controls stay: a property is set only when the choice of it changed.
+
+    Parameters
+    ----------
+    task
+        The task.
+    heatmap, where, units
+        What to show first, where it lies, and the world units of the slide's layer.
+    choice
+        How to show it.
+    """
+
+    def __init__(
+        self, task: "Task", heatmap: "Heatmap", *, where: "Placement", units: tuple[str, str], choice: OverlayChoice
+    ) -> None:
+        self.task = task
+        self.heatmap = heatmap
+        self._values: NDArray[np.float32] = heatmap.values.copy()
+        self._where = where
+        self._choice = choice
+        self._scale = colour_scale(choice.kind, task, heatmap)
+        self.layer = Image(
+            self._values,
+            name=self._name(choice),
+            colormap=threshold_colormap(choice.colormap),
+            contrast_limits=limits(self._scale, choice.threshold),
+            interpolation2d="nearest",  # linear interpolation would bleed unknown tiles into their neighbours
+            blending="translucent",
+            opacity=choice.opacity,
+            visible=choice.visible,
+            cache=False,
+            scale=where.scale,
+            translate=where.translate,
+            units=units,
+            axis_labels=("y", "x"),
+            metadata={HEATMAP_KEY: task.name},
+        )
+
+    @property
+    def scale(self) -> ColourScale:
+        """What the colours stand for."""
+        return self._scale
+
+    def choose(self, choice: OverlayChoice) -> None:
+        """Show the heatmap as chosen."""
+        before, self._choice = self._choice, choice
+        if choice.opacity != before.opacity:
+            self.layer.opacity = choice.opacity
+        if choice.colormap != before.colormap:
+            self.layer.colormap = threshold_colormap(choice.colormap)
+        if choice.kind != before.kind:
+            self.layer.name = self._name(choice)
+        if (choice.threshold, choice.kind) != (before.threshold, before.kind):
+            self._set_limits()
+
+    def show(self, heatmap: "Heatmap", *, where: "Placement") -> None:
+        """Take the values of a newer heatmap."""
+        if heatmap is self.heatmap:
+            return
+        self.heatmap = heatmap
+        if heatmap.values.shape == self._values.shape:
+            self._values[:] = heatmap.values
+            self.layer.refresh(extent=False, thumbnail=False, highlight=False)
+        else:
+            self._values = heatmap.values.copy()
+            self.layer.data = self._values
+        if where != self._where:
+            self._where = where
+            self.layer.scale, self.layer.translate = where.scale, where.translate
+        scale = colour_scale(self._choice.kind, self.task, heatmap)
+        if scale != self._scale:
+            self._scale = scale
+            self._set_limits()
+
+    def value_at(self, position: Any) -> float | None:  # noqa: ANN401 - a world position as napari gives it
+        """Return the raw value under a world position: NaN where the tile is not analysed, None outside."""
+        row, column = np.round(self.layer.world_to_data(position)[-2:]).astype(int)
+        rows, columns = self._values.shape
+        return float(self._values[row, column]) if 0 <= row < rows and 0 <= column < columns else None
+
+    def _set_limits(self) -> None:
+        self.layer.contrast_limits = limits(self._scale, self._choice.threshold)
+
+    def _name(self, choice: OverlayChoice) -> str:
+        return f"{self.task.title or self.task.name}: {choice.kind.value}"

@@ -1,0 +1,202 @@
+"""Paints the session's result over the slide: a heatmap per task, and the outline of the tiles its router selected."""
+
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+from napari.layers import Layer, Vectors
+
+from napari_mtlpath.session.overlay import OverlayChoice
+from napari_mtlpath.viewer.gui_time import gui_span
+from napari_mtlpath.viewer.layers.heatmap_layer import HeatmapLayer
+from napari_mtlpath.viewer.layers.outline import OUTLINE_WIDTH, SEGMENTS_AT_MOST, border_segments
+from napari_mtlpath.viewer.layers.slide_layer import units_of
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_mtlpath.inference.heatmap import Heatmap, Placement
+    from napari_mtlpath.session.session import Session
+    from napari_mtlpath.viewer.bridge import Bridge
+
+OUTLINE_COLOUR = "#00e5ff"
+"""Cyan: neither in H&E, nor in DAB, nor in the dark half of the colour maps."""
+
+
+class OverlayLayers:
+    """Keeps the overlay layers of a viewer equal to what its session knows and what the user chose.
+
+    The layers belong to the user: what is changed in napari's controls stays, opacity and visibility go back to the
+    session, and a layer that was deleted comes back only when the overlay is switched on again.
+
+    Parameters
+    ----------
+    viewer
+        Where to paint; only a weak reference is kept.
+    session
+        What to paint.
+    """
+
+    def __init__(self, viewer: "ViewerModel", session: "Session") -> None:
+        self._viewer = ref(viewer)
+        self._session = session
+        self._heatmaps: dict[str, HeatmapLayer] = {}
+        self._outline: Vectors | None = None
+        self._outlined: object = None
+        self._choice: OverlayChoice = session.overlay
+        self._busy = False
+        self._closed = False
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    def listen(self, bridge: "Bridge") -> None:
+        """Repaint whenever the session has news."""
+        for signal in (bridge.overlay_changed, bridge.report_changed, bridge.model_changed, bridge.slide_changed):
+            signal.connect(self._on_news)
+
+    @property
+    def shown(self) -> HeatmapLayer | None:
+        """The heatmap of the chosen task, if it has a layer."""
+        return self._heatmaps.get(self._choice.task or "")
+
+    def update(self) -> None:
+        """Paint what the session knows now."""
+        viewer = self._viewer()
+        if viewer is None or self._closed:
+            return
+        before, self._choice = self._choice, self._session.overlay
+        heatmap = self._heatmap()
+        self._busy = True
+        try:
+            if heatmap is None:
+                self._clear(viewer)
+            else:
+                self._paint(viewer, heatmap, before)
+        finally:
+            self._busy = False
+
+    def place(self) -> None:
+        """Take the layers away: after a change of resolution the tiles are others, and their values come anew."""
+        viewer = self._viewer()
+        if viewer is not None:
+            self._busy = True
+            self._clear(viewer)
+            self._busy = False
+
+    def close(self) -> None:
+        """Paint nothing any more."""
+        self._closed = True
+        viewer = self._viewer()
+        if viewer is not None:
+            viewer.layers.events.removed.disconnect(self._on_removed)
+        self._heatmaps.clear()
+        self._outline = None
+
+    def _heatmap(self) -> "Heatmap | None":
+        result, task = self._session.result, self._choice.task
+        if result is None or self._session.slide is None or task is None:
+            return None
+        from napari_mtlpath.inference.heatmap import HeatmapKind  # imports torch, which is there once there is a result
+
+        return result.heatmaps.get((task, HeatmapKind(self._choice.kind.value)))
+
+    def _paint(self, viewer: "ViewerModel", heatmap: "Heatmap", before: OverlayChoice) -> None:
+        from napari_mtlpath.inference.heatmap import placement
+
+        choice, slide = self._choice, self._session.slide
+        task = next((task for task in self._session.tasks if task.name == heatmap.task), None)
+        if slide is None or slide.resolution.mpp is None or task is None:
+            return
+        where = placement(heatmap.grid, slide.resolution.mpp)
+        shown = self._heatmaps.get(heatmap.task)
+        if shown is not None and shown.task is not task:  # another model with a task of the same name
+            self._clear(viewer)
+            shown = None
+        if shown is None and choice.visible:
+            shown = HeatmapLayer(task, heatmap, where=where, units=units_of(slide.resolution), choice=choice)
+            self._heatmaps[heatmap.task] = shown
+            self._add(viewer, shown.layer)
+            shown.layer.events.opacity.connect(self._on_layer_opacity)
+            shown.layer.events.visible.connect(self._on_layer_visible)
+        elif shown is not None:
+            shown.choose(choice)
+            shown.show(heatmap, where=where)
+        if (choice.task, choice.visible) != (before.task, before.visible):
+            for name, other in self._heatmaps.items():
+                other.layer.visible = choice.visible and name == choice.task
+        self._paint_outline(viewer, where)
+
+    def _paint_outline(self, viewer: "ViewerModel", where: "Placement") -> None:
+        choice, result, slide = self._choice, self._session.result, self._session.slide
+        selected = result.selected.get(choice.task or "") if result is not None else None
+        if selected is None or slide is None or not (choice.outline and choice.visible):
+            self._remove_outline(viewer)
+            return
+        if selected is self._outlined and self._outline is not None:
+            return
+        self._outlined = selected
+        segments = border_segments(selected)
+        if len(segments) > SEGMENTS_AT_MOST:
+            segments = segments[:0]
+        if self._outline is not None:
+            self._outline.data = segments
+            return
+        self._outline = Vectors(
+            segments,
+            name="Selected tiles",
+            ndim=2,
+            vector_style="line",
+            edge_width=OUTLINE_WIDTH,
+            edge_color=OUTLINE_COLOUR,
+            scale=where.scale,
+            translate=where.translate,
+            units=units_of(slide.resolution),
+            axis_labels=("y", "x"),
+        )
+        self._add(viewer, self._outline)
+
+    @staticmethod
+    def _add(viewer: "ViewerModel", layer: Layer) -> None:
+        """Add a layer on top and leave the user's selection alone."""
+        selected = set(viewer.layers.selection)
+        viewer.layers.append(layer)
+        if selected:
+            viewer.layers.selection = selected
+
+    def _clear(self, viewer: "ViewerModel") -> None:
+        for shown in self._heatmaps.values():
+            if shown.layer in viewer.layers:
+                viewer.layers.remove(shown.layer)
+        self._heatmaps.clear()
+        self._remove_outline(viewer)
+
+    def _remove_outline(self, viewer: "ViewerModel") -> None:
+        if self._outline is not None and self._outline in viewer.layers:
+            viewer.layers.remove(self._outline)
+        self._outline = self._outlined = None
+
+    def _on_news(self, _: object = None) -> None:
+        with gui_span("paint overlays"):
+            self.update()
+
+    def _on_removed(self, event: Any) -> None:  # noqa: ANN401 - napari's events are not typed
+        if self._busy or self._closed:
+            return
+        gone = event.value
+        if gone is self._outline:
+            self._outline = self._outlined = None
+            self._session.set_overlay(outline=False)
+        for name, shown in list(self._heatmaps.items()):
+            if shown.layer is gone:
+                del self._heatmaps[name]
+                if name == self._choice.task:
+                    self._session.set_overlay(visible=False)
+
+    def _on_layer_opacity(self, event: Any) -> None:  # noqa: ANN401
+        shown = self.shown
+        if not self._busy and shown is not None and event.source is shown.layer:
+            self._session.set_overlay(opacity=float(np.clip(shown.layer.opacity, 0.0, 1.0)))
+
+    def _on_layer_visible(self, event: Any) -> None:  # noqa: ANN401
+        shown = self.shown
+        if not self._busy and shown is not None and event.source is shown.layer:
+            self._session.set_overlay(visible=bool(shown.layer.visible))

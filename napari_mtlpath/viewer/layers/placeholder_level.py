@@ -1,0 +1,163 @@
+"""One pyramid level as napari sees it: pixels at once, sharp or coarse, while the sharp ones are on their way."""
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from napari_mtlpath.viewer.gui_time import gui_span
+from napari_mtlpath.viewer.layers.composition import Box, Composition, Picture, TileKey
+from napari_mtlpath.viewer.layers.tile_loader import VIEW_PIXELS, TileLoader, View
+
+if TYPE_CHECKING:
+    from napari_mtlpath.slides.slide import Slide
+
+logger = logging.getLogger(__name__)
+
+WHOLE_ARRAY_BYTES = 2**30
+"""The largest array that this class makes: beyond it a slice is blank and ``numpy.asarray`` is refused."""
+
+BLUR_WORTH_A_STONE = 8
+"""Where the stand-in is coarser than this, a tile in between is loaded first (a stepping stone)."""
+
+BLANK = 235
+"""Grey of what nothing is known about yet: light as glass, yet not white."""
+
+Index: TypeAlias = SupportsIndex | slice | Sequence[int] | NDArray[Any]
+
+
+class PlaceholderLevel:
+    """An array-like [y, x, 3] of uint8 that never blocks and never raises when napari slices it.
+
+    Slicing returns the sharp tiles that are in memory and coarser pixels for the rest, and asks the loader for what is
+    missing. ``numpy.asarray(level)`` reads the real pixels, blocking. Whoever computes on pixels takes
+    ``layer.metadata["dask"]``: a slice of this class may be blurred.
+
+    Parameters
+    ----------
+    slide
+        The slide, for the blocking path.
+    level
+        Which level; never the coarsest, which is a plain array.
+    composition, loader
+        Where the pixels come from, and who fetches missing ones.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 3
+
+    def __init__(self, slide: "Slide", level: int, *, composition: Composition, loader: TileLoader) -> None:
+        self._slide = slide
+        self._level = level
+        self._composition = composition
+        self._loader = loader
+        height, width = composition.shape.levels[level]
+        self.shape = (height, width, 3)
+        self.size = height * width * 3
+        # napari widens what it asks for to whole chunks, so a view changes only when it meets a new tile.
+        self.chunks = (*composition.shape.tiles[level], 3)
+        self._stones = self._stone_level()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PlaceholderLevel":
+        """Return itself: duplicating a layer in napari copies its data, and a slide cannot be copied."""
+        return self
+
+    def __getitem__(self, key: Index | tuple[Index, ...]) -> NDArray[np.uint8]:
+        rows, columns, channels = _three(key)
+        (top, bottom), rows = _bounded(rows, self.shape[0])
+        (left, right), columns = _bounded(columns, self.shape[1])
+        with gui_span("slice"):
+            array = self._look(Box(top, bottom, left, right))
+        if not isinstance(rows, slice) and not isinstance(columns, slice):
+            return array[rows, columns, channels]
+        lines = array[rows]
+        return lines[(slice(None),) * (lines.ndim - 2) + (columns,)][..., channels]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if self.size > WHOLE_ARRAY_BYTES:
+            raise MemoryError(
+                f"Level {self._level} of {self._slide.name!r} would fill {self.size / 2**30:.0f} GiB; at most "
+                f"{WHOLE_ARRAY_BYTES / 2**30:.0f} GiB were expected. "
+                f"Take parts of layer.metadata['dask'][{self._level}]."
+            )
+        array = np.empty(self.shape, np.uint8)
+        for key, part in self._composition.shape.keys_in(self._level, Box(0, self.shape[0], 0, self.shape[1])):
+            tile = self._loader.tile(key)
+            sharp = self._slide.load_tile(*key).array if tile is None else tile
+            array[part.top : part.bottom, part.left : part.right] = sharp
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def _look(self, box: Box) -> NDArray[np.uint8]:
+        height, width = box.bottom - box.top, box.right - box.left
+        if height <= 0 or width <= 0:
+            return np.empty((max(height, 0), max(width, 0), 3), np.uint8)
+        if height * width * 3 > WHOLE_ARRAY_BYTES:
+            logger.warning("A view of %d x %d px is too large to be shown; zoom in or unlock the level", height, width)
+            return np.broadcast_to(np.uint8(BLANK), (height, width, 3))
+        picture = self._composition.compose(self._level, box)
+        if height * width <= VIEW_PIXELS:
+            self._loader.look(View(self._level, box), missing=picture.missing, first=self._stones_under(picture, box))
+        return picture.array
+
+    def _stone_level(self) -> int | None:
+        """Return the stored level that is 3 to 8 times coarser, the coarsest such; a computed one would be dear."""
+        shape = self._composition.shape
+        within = [
+            other
+            for other in range(self._level + 1, shape.coarsest)
+            if shape.stored[other] and 3 <= shape.ratio(self._level, other)[0] <= BLUR_WORTH_A_STONE + 0.5
+        ]
+        return within[-1] if within else None
+
+    def _stones_under(self, picture: Picture, box: Box) -> list[TileKey]:
+        if self._stones is None or picture.coarsest_used <= self._stones or not picture.missing:
+            return []
+        shape = self._composition.shape
+        down, across = shape.ratio(self._level, self._stones)
+        height, width = shape.levels[self._stones]
+        small = Box(
+            min(int(box.top / down), height - 1),
+            min(-int(-box.bottom // down), height),
+            min(int(box.left / across), width - 1),
+            min(-int(-box.right // across), width),
+        )
+        keys = [key for key, _ in shape.keys_in(self._stones, small)]
+        return [key for key in keys if self._loader.tile(key) is None]
+
+
+def _three(key: Index | tuple[Index, ...]) -> tuple[Index, Index, Index]:
+    """Return the indices of rows, columns and channels."""
+    indices = key if isinstance(key, tuple) else (key,)
+    if Ellipsis in [index for index in indices if not isinstance(index, np.ndarray)]:
+        at = next(place for place, index in enumerate(indices) if index is Ellipsis)
+        indices = indices[:at] + (slice(None),) * (3 - (len(indices) - 1)) + indices[at + 1 :]
+    if len(indices) > 3:
+        raise IndexError(f"A level has 3 axes (y, x, colour); found {len(indices)} indices.")
+    rows, columns, channels = indices + (slice(None),) * (3 - len(indices))
+    return rows, columns, channels
+
+
+def _bounded(index: Index, size: int) -> tuple[tuple[int, int], Index]:
+    """Return the smallest range that holds what `index` picks, and the index to apply within that range."""
+    if isinstance(index, slice):
+        picked = range(*index.indices(size))
+        if not picked:
+            return (0, 0), slice(0, 0)
+        low, high = min(picked[0], picked[-1]), max(picked[0], picked[-1])
+        return (low, high + 1), slice(None, None, picked.step)
+    numbers = np.asarray(index)
+    if numbers.dtype == bool:
+        numbers = np.flatnonzero(numbers)
+    if numbers.size and not (-size <= numbers.min() and numbers.max() < size):
+        raise IndexError(f"Indices must lie in 0 to {size - 1}; found {numbers.min()} to {numbers.max()}.")
+    numbers = np.where(numbers < 0, numbers + size, numbers)
+    if not numbers.size:
+        return (0, 0), numbers.astype(np.intp)
+    low = int(numbers.min())
+    shifted = numbers - low
+    return (low, int(numbers.max()) + 1), int(shifted) if shifted.ndim == 0 else shifted

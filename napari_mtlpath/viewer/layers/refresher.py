@@ -1,0 +1,71 @@
+"""Redraws the layers of a slide when tiles arrived, at a bounded rate."""
+
+import threading
+import time
+from weakref import WeakSet
+
+from napari.layers import Layer
+from qtpy.QtCore import QTimer
+
+from napari_mtlpath.viewer.gui_time import gui_span
+from napari_mtlpath.viewer.mailbox import Mailbox
+
+REFRESH_INTERVAL_S = 0.05
+"""Layers are redrawn at most this often (20 Hz): each redraw uploads the whole view."""
+
+
+class Refresher:
+    """Redraws layers soon after :meth:`post` is called in any thread."""
+
+    def __init__(self) -> None:
+        self._layers: WeakSet[Layer] = WeakSet()
+        self._overviews: WeakSet[Layer] = WeakSet()
+        self._lock = threading.Lock()
+        self._waiting = False
+        self._thumbnail = False
+        self._last = 0.0
+        self._mailbox: Mailbox[None] = Mailbox(self._schedule)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that are redrawn."""
+        return tuple(self._layers)
+
+    def add(self, layer: Layer, *, only_overview: bool = False) -> None:
+        """Redraw this layer from now on, or only when the overview is complete; no reference to it is kept."""
+        (self._overviews if only_overview else self._layers).add(layer)
+
+    def discard(self, layer: Layer) -> None:
+        """Leave this layer alone from now on."""
+        self._layers.discard(layer)
+
+    def post(self, *, thumbnail: bool = False) -> None:
+        """Ask for a redraw; call it from any thread, as often as you like."""
+        with self._lock:
+            self._thumbnail |= thumbnail
+            if self._waiting:
+                return
+            self._waiting = True
+        self._mailbox.post(None)
+
+    def close(self) -> None:
+        """Redraw nothing any more."""
+        self._mailbox.close()
+        self._layers.clear()
+        self._overviews.clear()
+
+    def _schedule(self, _: None) -> None:
+        due = self._last + REFRESH_INTERVAL_S - time.monotonic()
+        if due <= 0:
+            self._redraw()
+        else:
+            QTimer.singleShot(round(due * 1000), self._redraw)
+
+    def _redraw(self) -> None:
+        with self._lock:
+            self._waiting = False
+            thumbnail, self._thumbnail = self._thumbnail, False
+        self._last = time.monotonic()
+        for layer in (*self.layers, *(self._overviews if thumbnail else ())):
+            with gui_span("refresh"):
+                layer.refresh(extent=False, thumbnail=thumbnail, highlight=False)

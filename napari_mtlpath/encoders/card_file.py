@@ -61,7 +61,7 @@ def pop_table(tables: dict[str, Any], key: str, file: str) -> dict[str, Any]:
     """Take the table `key` off a card, or raise CardError where it is missing."""
     table = tables.pop(key, None)
     if not isinstance(table, dict):
-        raise CardError(f"{file} needs a table [{key}]; found {'none' if table is None else table!r}.")
+        raise CardError(f"{file} needs a table [{key}]; found {'none' if table is None else repr(table)}.")
     return table
 
 

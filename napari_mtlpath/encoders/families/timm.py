@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -68,6 +68,7 @@ def resize_bias_tables(state: Mapping[str, Tensor], model: nn.Module) -> dict[st
     return resized
 
 
+@runtime_checkable
 class _Config(Protocol):
     """What is read of timm's ``PretrainedCfg``."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_mtlpath.slides.slide import Slide
+    from napari_mtlpath.zoo.card import ModelCard
     from napari_mtlpath.zoo.model import SlideModel
 
 ENLARGEMENT_WORTH_A_WARNING = 1.5
@@ -75,7 +76,7 @@ def standing_notice(slide: "Slide | None", model: "SlideModel | None") -> Messag
     return too_coarse(slide, model) if model is not None else None
 
 
-def made_for(model: "SlideModel") -> str:
+def made_for(card: "ModelCard") -> str:
     """Return what the model was made for, as a sentence, or an empty text where its card does not say."""
-    domain = model.card.made_for.strip().rstrip(".")
+    domain = card.made_for.strip().rstrip(".")
     return f"This model was made for {domain}." if domain else ""

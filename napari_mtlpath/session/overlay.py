@@ -11,6 +11,7 @@ from napari_mtlpath.tasks import Classification, Task
 
 if TYPE_CHECKING:
     from napari_mtlpath.inference.heatmap import Heatmap, HeatmapKind
+    from napari_mtlpath.inference.results import SlideResult
 
 COLORMAPS = ("magma", "inferno", "viridis", "cividis", "plasma")
 """Perceptually uniform colour maps (van der Walt & Smith, 2015; Nuñez et al., 2018 for cividis)."""
@@ -112,6 +113,14 @@ class ColourScale:
     unit: str
     words: str
 
+    def at(self, fraction: float) -> float:
+        """Return the value at a fraction, 0 to 1, of the way from low to high."""
+        return self.low + fraction * (self.high - self.low)
+
+    def fraction(self, value: float) -> float:
+        """Return how far a value lies on the way from low to high, 0 to 1."""
+        return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+
 
 def colour_scale(kind: OverlayKind, task: Task, heatmap: "Heatmap | None" = None) -> ColourScale:
     """Return the scale in which a heatmap is drawn and its legend is written: the same for both.
@@ -162,6 +171,14 @@ def unavailable_reason(kind: OverlayKind, task: str, heatmaps: "Mapping[tuple[st
             return "This model answers for the whole slide, not tile by tile."
         case _:
             assert_never(kind)
+
+
+def chosen_heatmap(result: "SlideResult | None", choice: OverlayChoice) -> "Heatmap | None":
+    """Return the heatmap of a result that the user chose to see, or None where there is none."""
+    if result is None or choice.task is None:
+        return None
+    chosen = (choice.task, choice.kind.value)
+    return next((heatmap for key, heatmap in result.heatmaps.items() if key == chosen), None)
 
 
 def present_kind(choice: OverlayChoice, heatmaps: "Mapping[tuple[str, HeatmapKind], Heatmap]") -> OverlayKind:

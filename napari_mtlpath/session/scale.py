@@ -10,6 +10,7 @@ from napari_mtlpath.slides.resolution import (
     Resolution,
     ResolutionSource,
     check_mpp,
+    parse_mpp,
 )
 
 
@@ -44,3 +45,17 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return ""
+
+
+def typed_number(text: str) -> float:
+    """Return a number that a user typed, with a decimal point or comma.
+
+    Raises
+    ------
+    ValueError
+        If it is no number; the message says what is.
+    """
+    number = parse_mpp(text)
+    if number is None:
+        raise ValueError(f"Expected a number of microns such as 0.25; found {text.strip() or 'nothing'!r}.")
+    return number

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 RESEARCH_USE = "Research use only. Not for diagnosis."
 
+KIND_TITLES = {
+    OverlayKind.ROUTING: "Routing importance",
+    OverlayKind.ATTENTION: "Attention",
+    OverlayKind.PREDICTION: "Prediction per tile",
+}
+
 MICRONS_PER_MILLIMETRE = 1000.0
 
 
@@ -26,6 +32,12 @@ def size_words(slide: "Slide") -> str:
         side * um / MICRONS_PER_MILLIMETRE for side, um in zip((slide.height, slide.width), mpp, strict=True)
     )
     return f"{pixels} ({width:.3g} x {height:.3g} mm)"
+
+
+def format_words(slide: "Slide") -> str:
+    """Return the kind of a slide file as a name."""
+    kind = slide.facts.format
+    return kind[:1].upper() + kind[1:]
 
 
 def level_words(slide: "Slide") -> str:
@@ -134,3 +146,25 @@ def threshold_words(threshold: float, kind: OverlayKind, scale: ColourScale) -> 
 def number_words(value: float, scale: ColourScale) -> str:
     """Return a heatmap's raw value with its unit."""
     return f"{value:.3g} {scale.unit}".rstrip()
+
+
+def class_bars(answer: "TaskResult") -> list[tuple[str, float]]:
+    """Return each class with its share, for tasks with more than two classes; nothing for the others."""
+    task = answer.task
+    if isinstance(task, Regression) or task.is_binary:
+        return []
+    return [
+        (f"{name} {share:.2f}", min(max(share, 0.0), 1.0))
+        for name, share in zip(task.classes, answer.class_values, strict=False)
+    ]
+
+
+def waiting_words(*, slide: bool, model: bool, scale: bool) -> str:
+    """Return what has to happen before there are predictions, or an empty text where nothing is missing."""
+    if not model:
+        return "Choose a model and press Load. It answers while you look around."
+    if not slide:
+        return "Open a slide: the model starts on it at once."
+    if not scale:
+        return "Type the pixel size in the Slide section: the model starts then."
+    return ""

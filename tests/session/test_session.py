@@ -159,10 +159,10 @@ def test_a_slide_coarser_than_the_model_brings_a_warning(stage):
 
 
 def test_what_a_model_was_made_for_is_a_sentence():
-    assert made_for(fake_model(made_for="simulated blood smears.")) == (
+    assert made_for(fake_model(made_for="simulated blood smears.").card) == (
         "This model was made for simulated blood smears."
     )
-    assert made_for(fake_model(made_for="")) == ""
+    assert made_for(fake_model(made_for="").card) == ""
 
 
 def test_pausing_holds_also_the_next_slide(stage):

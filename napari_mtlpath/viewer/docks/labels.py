@@ -1,0 +1,100 @@
+"""Labels that show text as it is: never as markup, whatever a file or a card is called."""
+
+import html
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
+
+
+class PlainLabel(QLabel):
+    """Plain text that wraps, can be selected with the mouse, and takes no place while it is empty.
+
+    Parameters
+    ----------
+    name
+        Object name.
+    text, tooltip
+        What it says, and what that means.
+    strong
+        Bold, for headings.
+    selectable
+        Whether the text can be marked and copied.
+    """
+
+    def __init__(
+        self, name: str, text: str = "", *, tooltip: str = "", strong: bool = False, selectable: bool = True
+    ) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setWordWrap(True)
+        self.setToolTip(plain_tooltip(tooltip))
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        if selectable:
+            self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        if strong:
+            font = self.font()
+            font.setBold(True)
+            self.setFont(font)
+        self.setText(text)
+        if not text:
+            self.hide()
+
+    def say(self, text: str) -> None:
+        """Show `text`, or nothing at all where it is empty; only once the label is part of a window."""
+        if text != self.text():
+            self.setText(text)
+        self.setVisible(bool(text))
+
+
+class ElidedLabel(QLabel):
+    """One line of plain text, shortened in the middle where it does not fit; the whole is in its tooltip."""
+
+    def __init__(self, name: str, *, strong: bool = False) -> None:
+        super().__init__()
+        self.setObjectName(name)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._whole = ""
+        if strong:
+            font = self.font()
+            font.setBold(True)
+            self.setFont(font)
+
+    @property
+    def whole(self) -> str:
+        """The text before shortening."""
+        return self._whole
+
+    def say(self, text: str) -> None:
+        """Show `text`."""
+        self._whole = text
+        self.setToolTip(plain_tooltip(text))
+        self._shorten()
+
+    def minimumSizeHint(self) -> QSize:
+        """Give way to whatever is beside it."""
+        return QSize(0, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Shorten to the new width."""
+        super().resizeEvent(event)
+        self._shorten()
+
+    def _shorten(self) -> None:
+        shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideMiddle, max(self.width() - 4, 0))
+        if shown != self.text():
+            self.setText(shown)
+
+
+def plain_tooltip(text: str) -> str:
+    """Return `text` so that Qt shows it letter by letter: a tooltip that looks like markup is taken for it."""
+    return f"<span>{html.escape(text)}</span>" if text else ""
+
+
+def describe(widget: QWidget, name: str, tooltip: str) -> None:
+    """Give a widget its object name, and its tooltip also to screen readers."""
+    widget.setObjectName(name)
+    widget.setToolTip(plain_tooltip(tooltip))
+    widget.setAccessibleDescription(tooltip)

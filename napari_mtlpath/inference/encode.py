@@ -2,7 +2,8 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -44,6 +45,47 @@ def encode(model: AnalysisModel, tiles: NDArray[np.uint8]) -> NDArray[np.float32
             f"The encoder of model {model.card.name!r} gave values that are not finite. Check its weights."
         )
     return array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Embedded:
+    """Embeddings [tile, feature], and the batch size that the memory allowed."""
+
+    features: NDArray[np.float32]
+    size: int
+
+
+def encode_within_memory(model: AnalysisModel, tiles: Sequence[NDArray[np.uint8]], *, size: int) -> Embedded:
+    """Embed tiles in batches of `size`, halved each time the memory does not suffice.
+
+    Raises
+    ------
+    MemoryError
+        If a single tile is too much.
+    """
+    done: list[NDArray[np.float32]] = []
+    first = 0
+    while first < len(tiles):
+        batch = tiles[first : first + size]
+        try:
+            done.append(encode(model, np.stack(batch)))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise MemoryError(
+                    f"There is not enough memory on {model.device} for a single tile of model {model.card.name!r}. "
+                    "Close other programs or choose another device."
+                ) from error
+            size = len(batch) // 2
+            continue
+        first += len(batch)
+    return Embedded(features=np.concatenate(done), size=size)
+
+
+def short_of_memory(model: AnalysisModel, size: int) -> str:
+    """Say that batches had to become smaller."""
+    return f"Memory on {model.device} is short: going on with batches of {size} tiles."
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,11 +10,11 @@ from napari_mtlpath.features.store import FeatureStore
 from napari_mtlpath.inference.aggregate import aggregate
 from napari_mtlpath.inference.bag import Bag
 from napari_mtlpath.inference.desk import LONGEST_WAIT, Desk, ReadTile, Standing
-from napari_mtlpath.inference.encode import compute_threads, encode, is_out_of_memory
+from napari_mtlpath.inference.encode import compute_threads, encode_within_memory, short_of_memory
 from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel
 from napari_mtlpath.inference.live_report import LiveReport, LiveState
 from napari_mtlpath.inference.pace import BatchSizer, Throttle, Throughput
-from napari_mtlpath.inference.plan import AnalysisPlan, SlideChangedError, grid_for, plan_for
+from napari_mtlpath.inference.plan import AnalysisPlan, check_unchanged, grid_for, plan_for
 from napari_mtlpath.inference.results import SlideResult
 from napari_mtlpath.inference.threads import sentence_of
 from napari_mtlpath.inference.tile_reader import SILENT_STORAGE_SECONDS, read_tile, silent_storage
@@ -131,34 +131,18 @@ class LiveRun:
         self._desk.begin(plan.tissue, self._bag)
 
     def _encode(self, tiles: list[ReadTile], plan: AnalysisPlan) -> None:
-        while tiles and not self._desk.halted:
-            batch, tiles = tiles[: self._sizer.size], tiles[self._sizer.size :]
-            began = self._clock()
-            try:
-                features = encode(self._model, np.stack([tile.pixels for tile in batch]))
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._shrink(len(batch), error)
-                tiles = batch + tiles
-                continue
-            now = self._clock()
-            self._throughput.add(len(batch), began=began, now=now)
-            self._sizer.encoded(len(batch), now - began, resting=self._desk.resting(RESTING_SECONDS))
-            self._keep(np.array([tile.index for tile in batch], dtype=np.int64), features, plan)
-
-    def _shrink(self, tiles: int, error: Exception) -> None:
-        if not self._sizer.halve(tiles):
-            raise MemoryError(
-                f"There is not enough memory on {self._model.device} for a single tile of model "
-                f"{self._model.card.name!r}. Close other programs or choose another device."
-            ) from error
-        self._message = f"Memory on {self._model.device} is short: going on with batches of {self._sizer.size} tiles."
+        began = self._clock()
+        embedded = encode_within_memory(self._model, [tile.pixels for tile in tiles], size=len(tiles))
+        now = self._clock()
+        if embedded.size < len(tiles):
+            self._sizer.limit(embedded.size)
+            self._message = short_of_memory(self._model, embedded.size)
+        self._throughput.add(len(tiles), began=began, now=now)
+        self._sizer.encoded(len(tiles), now - began, resting=self._desk.resting(RESTING_SECONDS))
+        self._keep(np.array([tile.index for tile in tiles], dtype=np.int64), embedded.features, plan)
 
     def _keep(self, indices: NDArray[np.int64], features: NDArray[np.float32], plan: AnalysisPlan) -> None:
-        changed = self._slide.changed_on_disk()
-        if changed:
-            raise SlideChangedError(changed)
+        check_unchanged(self._slide)
         if self._store_works:
             try:
                 self._store.put(plan.key, indices, features)

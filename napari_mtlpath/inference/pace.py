@@ -40,13 +40,10 @@ class BatchSizer:
         elif tiles >= self.size:
             self.size = min(2 * self.size, self._tiles_in(LONGEST_SECONDS, otherwise=2 * self.size))
 
-    def halve(self, tiles: int) -> bool:
-        """Give in to a lack of memory at a batch of `tiles`; return False when one tile is already too much."""
-        if tiles <= 1:
-            return False
-        self._ceiling = tiles // 2
+    def limit(self, tiles: int) -> None:
+        """Never exceed `tiles` from now on: the memory does not hold more."""
+        self._ceiling = max(1, tiles)
         self.size = min(self.size, self._ceiling)
-        return True
 
     def _tiles_in(self, seconds: float, *, otherwise: int) -> int:
         fitting = int(seconds / self._seconds_per_tile) if self._seconds_per_tile > 0 else otherwise

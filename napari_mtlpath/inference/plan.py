@@ -79,6 +79,13 @@ def key_for(slide: AnalysedSlide, model: AnalysisModel, grid: TileGrid) -> Featu
     )
 
 
+def check_unchanged(slide: AnalysedSlide) -> None:
+    """Raise :class:`SlideChangedError` if the slide's file is no longer what was opened."""
+    changed = slide.changed_on_disk()
+    if changed:
+        raise SlideChangedError(changed)
+
+
 def plan_for(slide: AnalysedSlide, model: AnalysisModel) -> AnalysisPlan:
     """Find the tissue and lay out the work; reads a thumbnail.
 

@@ -143,9 +143,11 @@ class TileGrid:
 
     def centres_um(self, indices: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return tile centres in microns, [n, 2] as (y, x), from the centre of the slide's first pixel."""
-        rows, columns = np.divmod(np.asarray(indices, dtype=np.int64), max(1, self.columns))
-        corners = np.stack([rows, columns], axis=-1) * self.side
-        return (corners + (self.side - 1) / 2) * np.asarray(self.mpp)
+        return (self._corners(indices) + (self.side - 1) / 2) * np.asarray(self.mpp)
+
+    def corners_um(self, indices: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the tiles' upper left corners in microns, [n, 2] as (y, x), from the slide's upper left corner."""
+        return self._corners(indices) * np.asarray(self.mpp)
 
     def tiles_in(self, y0: float, x0: float, y1: float, x1: float) -> NDArray[np.int64]:
         """Return the ascending indices of tiles that share area with a rectangle.
@@ -160,6 +162,10 @@ class TileGrid:
         rows = np.arange(first_row, end_row, dtype=np.int64)
         columns = np.arange(first_column, end_column, dtype=np.int64)
         return (rows[:, None] * self.columns + columns[None, :]).ravel()
+
+    def _corners(self, indices: NDArray[np.integer]) -> NDArray[np.int64]:
+        rows, columns = np.divmod(np.asarray(indices, dtype=np.int64), max(1, self.columns))
+        return np.stack([rows, columns], axis=-1) * int(self.side)
 
 
 def _snapped(side: int, native: int) -> int:

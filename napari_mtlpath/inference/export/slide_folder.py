@@ -105,7 +105,7 @@ def _write_embeddings(
     write_features(
         path,
         embeddings.features,
-        grid.centres_um(embeddings.indices),
+        grid.corners_um(embeddings.indices),
         extractor=f"{model.card.encoder}-{model.encoder.digest[:8]}",
         tile_um=grid.spec.tile_um,
         tile_px=grid.spec.tile_px,

@@ -1,0 +1,130 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_mtlpath.inference.schedule import Schedule
+from napari_mtlpath.tiles.grid import TileGrid
+from napari_mtlpath.tiles.spec import TileSpec
+from napari_mtlpath.units import Microns, SlidePixels, TilePixels
+
+ROWS, COLUMNS, SIDE = 12, 15, 10
+
+
+def grid() -> TileGrid:
+    return TileGrid(
+        slide_height=SlidePixels(ROWS * SIDE),
+        slide_width=SlidePixels(COLUMNS * SIDE),
+        side=SlidePixels(SIDE),
+        mpp=(1.0, 1.0),
+        spec=TileSpec(tile_um=Microns(10.0), tile_px=TilePixels(16)),
+    )
+
+
+def view_of(row: int, column: int, rows: int = 3, columns: int = 3):
+    return (float(row * SIDE), float(column * SIDE), float((row + rows) * SIDE), float((column + columns) * SIDE))
+
+
+actions = st.lists(
+    st.one_of(
+        st.tuples(st.just("look"), st.integers(-2, ROWS), st.integers(-2, COLUMNS)),
+        st.tuples(st.just("take"), st.integers(1, 9)),
+        st.tuples(st.just("settle"), st.integers(0, 5)),
+        st.tuples(st.just("release"), st.integers(0, 5)),
+        st.tuples(st.just("wait"), st.integers(0, 3)),
+    ),
+    max_size=60,
+)
+
+
+class Play:
+    """Plays readers and encoder against a schedule and checks what every step must hold."""
+
+    def __init__(self, tissue: np.ndarray) -> None:
+        self.tissue = tissue.ravel()
+        self.settled = np.zeros(ROWS * COLUMNS, bool)
+        self.now = 0.0
+        self.schedule = Schedule(grid(), tissue, idle_after=2.0, now=0.0)
+        self.held: list[int] = []
+
+    def look(self, row: int, column: int) -> None:
+        self.schedule.look_at(view_of(row, column), self.now)
+
+    def take(self, count: int) -> int:
+        taken = 0
+        for _ in range(count):
+            index = self.schedule.take(self.settled, self.now)
+            if index is not None:
+                assert not self.settled[index]
+                assert index not in self.held
+                assert self.tissue[index]
+                self.held.append(index)
+                taken += 1
+        return taken
+
+    def settle(self, count: int) -> None:
+        for index in self.held[:count]:
+            self.settled[index] = True
+        self.release(count)
+
+    def release(self, count: int) -> None:
+        for index in self.held[:count]:
+            self.schedule.release(index)
+        del self.held[:count]
+
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    def finish(self) -> None:
+        self.settle(len(self.held))
+        while self.take(1):
+            self.settle(1)
+
+
+@given(actions, st.integers(0, 2**32 - 1))
+def test_whatever_happens_no_tile_is_taken_twice_and_none_is_forgotten(actions, seed):
+    play = Play(np.random.default_rng(seed).random((ROWS, COLUMNS)) < 0.7)
+    for action, *numbers in actions:
+        getattr(play, action)(*numbers)
+        assert play.schedule.pending == len(play.held)
+    play.look(4, 4)
+    play.finish()
+    known, total = play.schedule.visible(play.settled)
+    assert known == total
+    play.wait(2)
+    play.finish()
+    assert play.settled[play.tissue].all()
+
+
+def test_tile_dropped_for_another_view_is_taken_again_when_looked_at_again():
+    tissue, settled = np.ones((ROWS, COLUMNS), bool), np.zeros(ROWS * COLUMNS, bool)
+    schedule = Schedule(grid(), tissue, idle_after=1e9, now=0.0)
+    schedule.look_at(view_of(0, 0), 0.0)
+    first = schedule.take(settled, 0.0)
+    schedule.look_at(view_of(8, 8), 0.0)
+    assert not schedule.wants(first)
+    schedule.release(first)
+    schedule.look_at(view_of(0, 0), 0.0)
+    assert schedule.take(settled, 0.0) == first
+
+
+def test_same_view_again_only_postpones_the_rest():
+    tissue, settled = np.zeros((ROWS, COLUMNS), bool), np.zeros(ROWS * COLUMNS, bool)
+    tissue[11, 14] = True
+    schedule = Schedule(grid(), tissue, idle_after=1.0, now=0.0)
+    schedule.look_at(view_of(0, 0), 0.0)
+    assert schedule.take(settled, 0.9) is None
+    schedule.look_at(view_of(0, 0), 0.9)
+    assert schedule.take(settled, 1.8) is None
+    assert schedule.take(settled, 2.0) == ROWS * COLUMNS - 1
+
+
+def test_new_view_stops_the_rest_at_once():
+    tissue, settled = np.ones((ROWS, COLUMNS), bool), np.zeros(ROWS * COLUMNS, bool)
+    schedule = Schedule(grid(), tissue, idle_after=1.0, now=0.0)
+    far = schedule.take(settled, 1.0)
+    assert schedule.wants(far)
+    schedule.look_at(view_of(0, 0), 1.0)
+    near = set()
+    while (index := schedule.take(settled, 1.5)) is not None:
+        near.add(divmod(index, COLUMNS))
+    assert near == {(row, column) for row in range(4) for column in range(4)}

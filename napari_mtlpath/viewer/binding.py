@@ -10,6 +10,7 @@ from napari.settings import get_settings
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.gui_time import gui_span
+from napari_mtlpath.viewer.layers.hover import HoverWords
 from napari_mtlpath.viewer.layers.overlay_layer import OverlayLayers
 from napari_mtlpath.viewer.layers.slide_layer import display_of, placing, slide_layer_data, slide_of
 from napari_mtlpath.viewer.layers.underlay import lay_under, rescale, take_away
@@ -71,6 +72,7 @@ class ViewerBinding:
         self.bridge = Bridge(self.session)
         self.viewport = Viewport(viewer)
         self.overlays = OverlayLayers(viewer, self.session)
+        self._hover = HoverWords(viewer, self.overlays)
         self._connect(viewer)
         for layer in viewer.layers:
             self._adopt(layer)
@@ -93,6 +95,7 @@ class ViewerBinding:
             return
         self._closed = True
         get_settings().experimental.events.async_.disconnect(self._on_async)
+        self._hover.close()
         self.overlays.close()
         self.viewport.close()
         self.bridge.close()

@@ -31,6 +31,11 @@ class Refresher:
         """The layers that are redrawn."""
         return tuple(self._layers)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a redraw was asked for that has not happened yet."""
+        return self._waiting
+
     def add(self, layer: Layer, *, only_overview: bool = False) -> None:
         """Redraw this layer from now on, or only when the overview is complete; no reference to it is kept."""
         (self._overviews if only_overview else self._layers).add(layer)

@@ -58,6 +58,11 @@ class SlideDisplay:
         self._finalizer = weakref.finalize(self, self.loader.close, timeout=0.0)
         self.loader.demand(reversed(news.awaited))
 
+    @property
+    def settled(self) -> bool:
+        """Whether the present view is complete and drawn."""
+        return not self.loader.busy and not self.refresher.waiting
+
     def show_in(self, layer: Layer) -> None:
         """Redraw this layer whenever tiles arrive."""
         self.refresher.add(layer)

@@ -177,14 +177,15 @@ class TileLoader:
             if tile is None:
                 tile = self._slide.load_tile(*key).array
             with self._changed:
-                self._loading.discard(key)
-                self._always_loading.discard(key)
                 if self._stopping:
                     return
                 if key in self._visible:
                     self._held[key] = tile
                 useful = key in self._visible or key in self._stones
             self._on_tile(key, tile, useful)
+            with self._changed:  # Only now: the view is complete when its last tile has been announced.
+                self._loading.discard(key)
+                self._always_loading.discard(key)
 
     def _next(self) -> TileKey | None:
         """Wait for the next tile to load; None when the loader is closed."""

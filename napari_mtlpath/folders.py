@@ -32,11 +32,16 @@ def data_folder() -> Path:
     return folder
 
 
+def packaged_models() -> Path:
+    """Return the folder of the models that come with the program."""
+    return Path(__file__).parent / "models"
+
+
 def model_folders() -> tuple[Path, ...]:
     """Return the folders that models are looked up in, first match wins; those that exist.
 
     They are the path list ``MTLPATH_MODELS``, the user's own models, and the models that come with the program.
     """
     listed = [Path(entry) for entry in os.environ.get("MTLPATH_MODELS", "").split(os.pathsep) if entry]
-    candidates = [*listed, data_folder() / "models", Path(__file__).parent / "models"]
+    candidates = [*listed, data_folder() / "models", packaged_models()]
     return tuple(folder for folder in candidates if folder.is_dir())

@@ -95,21 +95,22 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> str:
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
-    """Load `state` into `module` if every name and shape fits; else change nothing.
+    """Load `state` into `module` if every name and shape fits (see :func:`check_fit`); else change nothing."""
+    check_fit(module, state, what=what)
+    module.load_state_dict(dict(state), strict=True)
+
+
+def check_fit(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
+    """Raise WeightsError with a table of missing, extra and misshapen names unless `state` fits `module` exactly.
 
     Parameters
     ----------
     module
-        The network; its persistent state is what is expected.
+        The network, which may be on the meta device; its persistent state is what is expected.
     state
         Weights by name.
     what
         Beginning of the error message, such as ``"The weights of model 'a'"``.
-
-    Raises
-    ------
-    WeightsError
-        With a table of missing, extra and misshapen names.
     """
     expected = module.state_dict()
     rows = [f"  {name}: missing, expected {_shape(tensor)}" for name, tensor in expected.items() if name not in state]
@@ -126,7 +127,6 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -
             f"{what} do not fit the architecture that its card describes ({len(rows)} differences). "
             f"Use the card and the weights of one and the same model.\n{table}"
         )
-    module.load_state_dict(dict(state), strict=True)
 
 
 def check_no_pickle(path: Path) -> None:

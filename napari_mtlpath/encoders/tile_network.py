@@ -53,6 +53,8 @@ class NetworkEncoder(Encoder):
         probe = torch.zeros(1, tile_px, tile_px, 3, dtype=torch.uint8)
         with torch.inference_mode():
             self.features = int(module(probe).shape[1])
+        # timm's LeViT keeps what it computes from its weights in eval mode: forget it, weights may still be loaded.
+        self.module.train().eval()
 
     def embed(self, tiles: UInt8[Tensor, "tile y x 3"]) -> Float[Tensor, "tile feature"]:
         """Embed RGB tiles; float32."""

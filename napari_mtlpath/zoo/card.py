@@ -109,7 +109,9 @@ def read_model_card(folder: Path) -> ModelCard:
     architecture = pop_table(tables, "architecture", MODEL_FILE)
     listed = tables.pop("tasks", None)
     if not isinstance(listed, list):
-        raise CardError(f"{what} needs its tasks as [[tasks]] tables; found {'none' if listed is None else repr(listed)}.")
+        raise CardError(
+            f"{what} needs its tasks as [[tasks]] tables; found {'none' if listed is None else repr(listed)}."
+        )
     tables["tasks"] = tuple(_task(entry, what=what) for entry in listed)
     tables |= {"aggregator": architecture.pop("aggregator", ""), "options": architecture, "folder": folder}
     return validated(ModelCard, tables, what=what)

@@ -1,18 +1,21 @@
 """Name -> ready slide model, and the list of the models that there are."""
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from napari_mtlpath.encoders.card_file import CardError
 from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.encoders.load import EncoderNotFound, load_encoder, refuse_pickles
+from napari_mtlpath.encoders.precision import Precision, with_precision
 from napari_mtlpath.folders import model_folders
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.plugins import PluginFolder
-from napari_mtlpath.weights import load_weights, read_weights
+from napari_mtlpath.weights import check_fit, load_weights, read_weights
 from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, read_model_card
 from napari_mtlpath.zoo.device import pick_device
 from napari_mtlpath.zoo.model import SlideModel
@@ -39,7 +42,12 @@ class BrokenModel:
     reason: str
 
 
-def load_model(name_or_path: str | Path, *, device: str | torch.device = "auto") -> SlideModel:
+def load_model(
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device = "auto",
+    precision: Precision = Precision.FLOAT32,
+) -> SlideModel:
     """Load a slide model completely checked, or not at all.
 
     Parameters
@@ -48,6 +56,8 @@ def load_model(name_or_path: str | Path, *, device: str | torch.device = "auto")
         The name of a folder below ``slide-models/`` of a models folder, or a path to such a folder.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    precision
+        Arithmetic of the encoder; see :mod:`napari_mtlpath.encoders.precision`.
 
     Raises
     ------
@@ -63,11 +73,8 @@ def load_model(name_or_path: str | Path, *, device: str | torch.device = "auto")
     if not card.weights_sha256:
         raise CardError(f"Model {card.name!r} states no weights_sha256. Save it again with save_model.")
     state = read_weights(folder / MODEL_WEIGHTS, sha256=card.weights_sha256)
-    encoder = _encoder_of(card, folder)
-    aggregator = AGGREGATORS.load(card.aggregator).build(
-        tasks=card.tasks, features=encoder.features, options=card.options
-    )
-    load_weights(aggregator, state, what=f"The weights of model {card.name!r}")
+    encoder = with_precision(_encoder_of(card, folder), precision)
+    aggregator = _aggregator_of(card, encoder, state)
     return SlideModel(card=card, encoder=encoder, aggregator=aggregator, device=place)
 
 
@@ -109,9 +116,23 @@ def _scan() -> tuple[ModelCard | BrokenModel, ...]:
 
 def _entry(folder: Path) -> ModelCard | BrokenModel:
     try:
-        return read_model_card(folder)
+        card = read_model_card(folder)
     except (ValueError, OSError) as error:
         return BrokenModel(name=folder.name, folder=folder, reason=str(error))
+    if not (folder / MODEL_WEIGHTS).is_file():
+        reason = f"There is no {MODEL_WEIGHTS} beside its card. Get the model again from where it came."
+        return BrokenModel(name=folder.name, folder=folder, reason=reason)
+    return card
+
+
+def _aggregator_of(card: ModelCard, encoder: Encoder, state: Mapping[str, Tensor]) -> Aggregator:
+    """Build the aggregator and load its weights; one that does not fit them is never given memory."""
+    kind, what = AGGREGATORS.load(card.aggregator), f"The weights of model {card.name!r}"
+    with torch.device("meta"):
+        check_fit(kind.build(tasks=card.tasks, features=encoder.features, options=card.options), state, what=what)
+    aggregator = kind.build(tasks=card.tasks, features=encoder.features, options=card.options)
+    load_weights(aggregator, state, what=what)
+    return aggregator
 
 
 def _encoder_of(card: ModelCard, folder: Path) -> Encoder:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from napari_mtlpath.encoders.card_file import plain_values
 from napari_mtlpath.encoders.encoder import Encoder
+from napari_mtlpath.folders import packaged_models
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.tasks import Task
 from napari_mtlpath.weights import state_sha256
@@ -48,6 +49,11 @@ class SlideModel:
         """The tasks in the order of the model's outputs."""
         return self.card.tasks
 
+    @property
+    def is_packaged(self) -> bool:
+        """Whether the model came with this program; any other is unverified."""
+        return self.card.folder is not None and packaged_models().resolve() in self.card.folder.resolve().parents
+
     def to(self, device: str | torch.device) -> Self:
         """Move both networks to a device ("auto", "cpu", "cuda", "mps") and return the model itself."""
         self._place(pick_device(device))
@@ -86,6 +92,11 @@ class SlideModel:
             f"Encoder: {card.encoder} ({self.encoder.features} features); aggregator: {card.aggregator}",
             f"Limits: {card.limits or 'not stated'}",
             f"Licence: {card.licence}. Research use only.",
+            *(
+                []
+                if self.is_packaged
+                else [f"Unverified model: it did not come with this program ({self.digest[:12]})."]
+            ),
             f"Runs on {self.device_reason}",
         ]
         return "\n".join(lines)

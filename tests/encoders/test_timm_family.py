@@ -86,6 +86,26 @@ def test_unknown_options_are_named() -> None:
         build({"model": "levit_128s", "img_size": 3})
 
 
+@pytest.mark.parametrize("argument", ["checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "num_classes"])
+def test_a_card_cannot_make_timm_load_another_file(tmp_path: Path, argument: str) -> None:
+    with pytest.raises(ValueError, match=f"may not give timm the arguments {argument}"):
+        build({"model": "levit_128s", "arguments": {argument: str(tmp_path / "evil.pth")}})
+
+
+def test_weights_loaded_after_building_are_those_that_are_used() -> None:
+    options = {"model": "levit_128s", "tile_px": 64}
+    encoder, tiles = build(options), noise(64)
+    torch.manual_seed(9)
+    other = Timm.build(name="other", options=options, state=None)
+    with torch.no_grad():
+        for name, parameter in other.module.named_parameters():
+            if name.endswith("attention_biases"):
+                parameter.normal_()
+    encoder.module.load_state_dict(other.module.state_dict())
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder.embed(tiles), other.embed(tiles))
+
+
 def test_the_network_can_be_trained() -> None:
     encoder = build({"model": "levit_128s", "tile_px": 64})
     encoder.module.train()

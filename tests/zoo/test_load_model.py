@@ -262,6 +262,23 @@ def test_a_wrong_card_is_refused_and_listed_with_its_reason(folder: Path, old: s
         load_model(folder)
 
 
+def test_a_model_whose_weights_are_missing_is_listed_as_broken(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    assert [entry.name for entry in broken_models() if "no model.safetensors" in entry.reason] == ["demo"]
+
+
+def test_an_architecture_far_larger_than_the_weights_is_given_no_memory(folder: Path) -> None:
+    edit_card(folder, 'aggregator = "mean_pool"', 'aggregator = "abmil"\nwidth = 1000000000')
+    with pytest.raises(WeightsError, match=r"model 'demo' do not fit the architecture[\s\S]*expected 1000000000"):
+        load_model(folder, device="cpu")
+
+
+def test_a_model_from_elsewhere_is_said_to_be_unverified(models: Path) -> None:
+    model = load_model("demo", device="cpu")
+    assert not model.is_packaged
+    assert "Unverified model" in model.describe()
+
+
 def test_a_broken_folder_is_listed_with_its_reason_beside_the_good_ones(models: Path, folder: Path) -> None:
     (models / "slide-models" / "empty").mkdir()
     shutil.copytree(folder, models / "slide-models" / "torn")

@@ -15,6 +15,10 @@ from napari_mtlpath.weights import WeightsError, load_weights, read_weights
 
 OPTIONS = frozenset({"model", "tile_px", "mean", "std", "pretrained", "arguments"})
 LEVIT_STRIDE = 16
+SET_BY_US = frozenset({"num_classes", "img_size", "features_only", "checkpoint_path", "cache_dir"})
+"""Arguments of ``timm.create_model`` that a card may not give, like all that begin with "pretrained": they would load
+other files, pickles among them, or change what the network returns."""
+
 BIAS_TABLE = "attention_biases"
 """LeViT's table per head over the offsets (|dy|, |dx|) of two tokens: its size depends on the tile's."""
 
@@ -40,6 +44,9 @@ class Timm(EncoderFamily):
         tile_px = int(options.get("tile_px", config.input_size[-1]))
         mean, std = tuple(options.get("mean", config.mean)), tuple(options.get("std", config.std))
         arguments = dict(options.get("arguments", {}))
+        refused = sorted(key for key in arguments if key in SET_BY_US or key.startswith("pretrained"))
+        if refused:
+            raise ValueError(f"Encoder {name!r}: a card may not give timm the arguments {', '.join(refused)}.")
         pretrained = bool(options.get("pretrained", False)) and state is None
         backbone = _backbone(str(options["model"]), tile_px, arguments, config=config, pretrained=pretrained)
         network = TileNetwork(backbone, mean=mean, std=std)

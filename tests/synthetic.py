@@ -106,7 +106,7 @@ def write_pyramid(
     tile: int = 256,
     compression: str | None = "deflate",
 ) -> Path:
-    """Write a generic tiled pyramid, lossless unless `compression` is ``"jpeg"``; `mpp` goes into the resolution tags."""
+    """Write a generic tiled pyramid, lossless unless `compression` is ``"jpeg"``; `mpp` goes into the tags."""
     resolution = {} if mpp is None else {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
     with tifffile.TiffWriter(path) as writer:
         for factor in levels:

@@ -26,6 +26,9 @@ OTHERS = {
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6
 
+ASSOCIATED, UNASSOCIATED = 1, 2
+"""Kinds of alpha in the tag ExtraSamples."""
+
 Convert = Callable[[NDArray[Any]], NDArray[np.uint8]]
 
 
@@ -69,8 +72,13 @@ def pixel_format(page: Any, name: str) -> PixelFormat:  # noqa: ANN401  # tifffi
             raise _refused(name, "uncompressed YCbCr pixels")
         if jpeg and (samples == 4 or wide):
             raise _refused(name, f"JPEG with {samples} samples of {page.bitspersample} bits")
-        notes = ["16-bit colours were reduced to 8 bits."] * wide + ["The alpha channel was ignored."] * (samples == 4)
-        return PixelFormat(convert=_rgb16 if wide else _rgb, note=" ".join(notes), jpeg=jpeg)
+        alpha = (tuple(page.extrasamples) or (0,))[0] if samples == 4 else None
+        notes = ["16-bit colours were reduced to 8 bits."] * wide
+        if alpha is not None:
+            notes.append("Transparent pixels are shown on white." if alpha else "The fourth channel was ignored.")
+        blend = {ASSOCIATED: _associated_alpha, UNASSOCIATED: _unassociated_alpha}.get(alpha or 0, _rgb)
+        convert = (lambda pixels: blend((pixels >> 8).astype(np.uint8))) if wide else blend
+        return PixelFormat(convert=convert, note=" ".join(notes), jpeg=jpeg)
     if photometric in (MIN_IS_BLACK, MIN_IS_WHITE) and samples == 1 and not wide:
         note = "The slide is grey; its one channel is shown as red, green and blue."
         if photometric == MIN_IS_WHITE and jpeg:
@@ -89,8 +97,14 @@ def _rgb(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return pixels[..., :3]
 
 
-def _rgb16(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    return (pixels[..., :3] >> 8).astype(np.uint8)
+def _associated_alpha(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Colours that were multiplied by their opacity, on white."""
+    return (pixels[..., :3] + np.minimum(255 - pixels[..., 3:], 255 - pixels[..., :3])).astype(np.uint8)
+
+
+def _unassociated_alpha(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    opacity = pixels[..., 3:].astype(np.uint16)
+    return ((pixels[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
 
 
 def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:

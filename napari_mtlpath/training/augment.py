@@ -1,0 +1,69 @@
+"""Random changes of tiles that leave their labels true: turns, flips, size, place and colour."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How far tiles are changed; every value 0 (and `flip` false) leaves them as they are.
+
+    Attributes
+    ----------
+    rotation
+        Largest turn in degrees, either way; 180 means any angle.
+    flip
+        Whether half of the tiles are mirrored.
+    zoom
+        Largest change of size, as a share: 0.2 scales by a factor from 1/1.2 to 1.2.
+    shift
+        Largest move, as a share of the tile's side.
+    contrast, brightness, tint
+        Largest change of contrast (share), of brightness and of each channel's gain (0 to 1 is the full range).
+    """
+
+    rotation: float = 180.0
+    flip: bool = True
+    zoom: float = 0.2
+    shift: float = 0.1
+    contrast: float = 0.2
+    brightness: float = 0.1
+    tint: float = 0.1
+
+    def apply(self, tiles: UInt8[Tensor, "tile y x 3"], generator: torch.Generator) -> UInt8[Tensor, "tile y x 3"]:
+        """Return changed copies of the tiles, each by its own draw; what moves in is mirrored from the edge."""
+        images = tiles.permute(0, 3, 1, 2).float() / 255
+        if self.flip or self.rotation or self.zoom or self.shift:
+            grid = functional.affine_grid(
+                self._placements(len(tiles), generator), list(images.shape), align_corners=False
+            )
+            images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        images = self._recolour(images, generator)
+        return (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+    def _placements(self, count: int, generator: torch.Generator) -> Float[Tensor, "tile 2 3"]:
+        angle = _spread(count, generator) * math.radians(self.rotation)
+        size = torch.exp(_spread(count, generator) * math.log1p(self.zoom))
+        mirror = torch.where((torch.rand(count, generator=generator) < 0.5) & self.flip, -1.0, 1.0)
+        cos, sin = angle.cos() / size, angle.sin() / size
+        linear = torch.stack([torch.stack([cos * mirror, -sin], 1), torch.stack([sin * mirror, cos], 1)], 1)
+        move = torch.stack([_spread(count, generator), _spread(count, generator)], 1) * 2 * self.shift
+        return torch.cat([linear, move.unsqueeze(2)], 2)
+
+    def _recolour(self, images: Float[Tensor, "tile 3 y x"], generator: torch.Generator) -> Float[Tensor, "tile 3 y x"]:
+        count = len(images)
+        contrast = 1 + self.contrast * _spread(count, generator)[:, None, None, None]
+        brightness = self.brightness * _spread(count, generator)[:, None, None, None]
+        gain = 1 + self.tint * _spread(count * 3, generator).view(count, 3, 1, 1)
+        mean = images.mean((2, 3), keepdim=True)
+        return ((images - mean) * contrast + mean) * gain + brightness
+
+
+def _spread(count: int, generator: torch.Generator) -> Float[Tensor, " draw"]:
+    """Draw uniformly from -1 to 1."""
+    return torch.rand(count, generator=generator) * 2 - 1

@@ -1,0 +1,115 @@
+"""Training of an aggregator on labelled bags, one bag at a time with batches of accumulated losses."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from napari_mtlpath.nn.aggregator import Aggregator
+from napari_mtlpath.nn.outputs import BagOutput
+from napari_mtlpath.tasks import Classification, Regression
+from napari_mtlpath.training.averaging import round_to_float16
+from napari_mtlpath.training.bags import Answer, Bag, BagSource
+from napari_mtlpath.training.config import BagsConfig
+from napari_mtlpath.training.evaluation import auc, macro_f1, r2
+from napari_mtlpath.training.job import Job, Validation
+from napari_mtlpath.training.losses.supervised import multi_task_loss
+from napari_mtlpath.training.publish_model import publish_model
+from napari_mtlpath.training.standardised import fold_standardisation
+from napari_mtlpath.zoo.load import AGGREGATORS
+
+
+class BagsJob(Job):
+    """Trains an aggregator on standardised features; the standardisation is folded into its weights at the end."""
+
+    module: Aggregator
+
+    def __init__(self, config: BagsConfig, source: BagSource, *, device: torch.device) -> None:
+        self.config = config
+        self.source = source
+        self.device = device
+        mean, spread = source.statistics()
+        self.mean, self.scale = mean.to(device), (1.0 / (spread + 1e-6)).to(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            aggregator = AGGREGATORS.load(config.aggregator.name)
+            self.module = aggregator.build(
+                tasks=source.tasks, features=source.encoder.features, options=config.aggregator.options
+            ).to(device)
+        self.steps_per_epoch = max(1, source.bags_per_epoch // config.optimisation.batch)
+
+    def losses(self, epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the mean multi-task loss of batches of bags."""
+        bags = self.source.train(epoch, generator)
+        for _ in range(self.steps_per_epoch):
+            batch = [next(bags) for _ in range(self.config.optimisation.batch)]
+            yield self._loss(batch)
+
+    def validate(self) -> Validation:
+        """Judge by the mean over tasks of AUC (binary), macro-F1 (several classes) or R2 on the selection bags."""
+        return judge(self.source, self.source.selection(), self.answer)
+
+    def publish(self, folder: Path, *, facts: Mapping[str, str | int | float]) -> Path:
+        """Fold the standardisation into the weights, round them to float16, measure, and write the model's folder."""
+        self.module.eval()
+        fold_standardisation(self.module, mean=self.mean, scale=self.scale)
+        self.mean, self.scale = torch.zeros_like(self.mean), torch.ones_like(self.scale)
+        round_to_float16(self.module)
+        metrics = self.source.figures(self.answer)
+        return publish_model(
+            folder, config=self.config, source=self.source, module=self.module, metrics=metrics, facts=facts
+        )
+
+    @torch.inference_mode()
+    def answer(self, features: Float[Tensor, "tile feature"]) -> BagOutput:
+        """Answer one bag, explanations included."""
+        return self.module(self._standardised(features), explain=True)
+
+    def _loss(self, batch: Sequence[Bag]) -> Tensor:
+        weight = self.config.aggregator.tile_weight
+        outputs = [self.module(self._standardised(bag.features), explain=weight > 0) for bag in batch]
+        labels = torch.stack([bag.labels for bag in batch]).to(self.device)
+        tasks = self.source.tasks
+        logits = {task.name: torch.stack([output.tasks[task.name].logits for output in outputs]) for task in tasks}
+        loss = multi_task_loss(tasks, logits, labels)
+        if weight > 0:
+            loss = (
+                loss
+                + weight * torch.stack([self._tile_loss(*pair) for pair in zip(batch, outputs, strict=True)]).mean()
+            )
+        return loss
+
+    def _tile_loss(self, bag: Bag, output: BagOutput) -> Tensor:
+        """Return the loss of the model's answers tile by tile, for a source that labels tiles."""
+        logits = {name: task.tile_logits for name, task in output.tasks.items() if task.tile_logits is not None}
+        if bag.tile_labels is None or len(logits) < len(self.source.tasks):
+            raise ValueError(
+                f"aggregator.tile_weight needs tile labels and an aggregator that answers tile by tile; "
+                f"data source {self.config.data.source!r} with {self.config.aggregator.name!r} lacks one. Set it to 0."
+            )
+        return multi_task_loss(self.source.tasks, logits, bag.tile_labels.to(self.device))
+
+    def _standardised(self, features: Float[Tensor, "tile feature"]) -> Float[Tensor, "tile feature"]:
+        return (features.to(self.device) - self.mean) * self.scale
+
+
+def judge(source: BagSource, bags: Sequence[Bag], answer: Answer) -> Validation:
+    """Return the score and each task's figure on bags."""
+    labels = torch.stack([bag.labels for bag in bags]).double().numpy()
+    outputs = [answer(bag.features) for bag in bags]
+    metrics = {}
+    for column, task in enumerate(source.tasks):
+        known = ~np.isnan(labels[:, column])
+        logits = np.stack([output.tasks[task.name].logits.float().cpu().numpy() for output in outputs])[known]
+        truth = labels[known, column]
+        match task:
+            case Regression():
+                metrics[f"{task.name} r2"] = r2(truth, logits[:, 0].astype(np.float64))
+            case Classification() if task.is_binary:
+                metrics[f"{task.name} auc"] = auc(truth, logits[:, 0])
+            case Classification():
+                metrics[f"{task.name} macro_f1"] = macro_f1(truth, logits.argmax(1).astype(np.float64))
+    return Validation(score=float(np.mean(list(metrics.values()))), metrics=metrics)

@@ -1,0 +1,43 @@
+"""Trained aggregator -> slide-model folder: weights, card with measured figures, and the config."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from napari_mtlpath.nn.aggregator import Aggregator
+from napari_mtlpath.training.bags import BagSource, CardMetrics
+from napari_mtlpath.training.config import BagsConfig
+from napari_mtlpath.training.publish_encoder import CONFIG_FILE, write_config
+from napari_mtlpath.zoo.card import ModelCard
+from napari_mtlpath.zoo.save import save_model
+
+
+def publish_model(
+    folder: Path,
+    *,
+    config: BagsConfig,
+    source: BagSource,
+    module: Aggregator,
+    metrics: CardMetrics,
+    facts: Mapping[str, str | int | float],
+) -> Path:
+    """Write aggregator, card and config to `folder` and return it; the encoder is named, with its hash."""
+    stated = {key: value for key, value in (dict(source.facts) | dict(facts)).items() if value != ""}
+    card = ModelCard(
+        name=config.name,
+        tasks=source.tasks,
+        encoder=source.encoder.name,
+        encoder_sha256=source.encoder.digest,
+        tile=source.spec,
+        aggregator=config.aggregator.name,
+        options=dict(config.aggregator.options),
+        metrics=metrics,
+        provenance={
+            **stated,
+            "seed": config.seed,
+            "command": f"mtlpath train models/slide-models/{config.name}/{CONFIG_FILE}",
+        },
+        **config.card.model_dump(),
+    )
+    save_model(folder, card, module.state_dict())
+    write_config(folder, config)
+    return folder

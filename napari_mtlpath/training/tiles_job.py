@@ -1,0 +1,125 @@
+"""Training of a tile encoder on labelled tiles, all tasks interleaved in every batch, labels partial."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_mtlpath.encoders.encoder import EncoderFamily
+from napari_mtlpath.encoders.load import load_encoder
+from napari_mtlpath.plugins import PluginFolder
+from napari_mtlpath.tasks import Classification, Task
+from napari_mtlpath.training.averaging import round_to_float16
+from napari_mtlpath.training.config import TilesConfig
+from napari_mtlpath.training.evaluation import accuracy, macro_f1, r2
+from napari_mtlpath.training.job import Job, Validation
+from napari_mtlpath.training.losses.supervised import labelled_tasks, multi_task_loss
+from napari_mtlpath.training.multi_head import MultiHead
+from napari_mtlpath.training.publish_encoder import publish_encoder
+from napari_mtlpath.training.tile_data import LabelledTiles, TileData
+
+VALIDATION_BATCH = 128
+
+
+class TilesJob(Job):
+    """Trains a :class:`MultiHead` network on labelled tiles."""
+
+    module: MultiHead
+
+    def __init__(self, config: TilesConfig, data: TileData, *, device: torch.device) -> None:
+        self.config = config
+        self.data = data
+        self.device = device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.module = build_multi_head(config, data).to(device)
+        self.steps_per_epoch = max(1, len(data.train.tiles) // config.optimisation.batch)
+
+    def losses(self, epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the multi-task loss of random batches without repetition; every tile brings the labels it has."""
+        augmentation = self.config.augmentation.augmentation()
+        batch = min(self.config.optimisation.batch, len(self.data.train.tiles))
+        order = torch.randperm(len(self.data.train.tiles), generator=generator)
+        for step in range(self.steps_per_epoch):
+            chosen = order[step * batch : (step + 1) * batch]
+            tiles = augmentation.apply(self.data.train.tiles[chosen], generator).to(self.device)
+            labels = self.data.train.labels[chosen].to(self.device)
+            wanted = [task.name for _, task in labelled_tasks(self.data.tasks, labels)]
+            logits = self.module(tiles, wanted)
+            smoothing = self.config.encoder.label_smoothing
+            yield multi_task_loss(self.data.tasks, logits, labels, smoothing=smoothing)
+
+    def validate(self) -> Validation:
+        """Judge by the mean over tasks of (accuracy + macro-F1) / 2, or of R2 for a regression task."""
+        answers = answer_tiles(self.module, self.data.tasks, self.data.validation, device=self.device)
+        metrics = summary(self.data, answers)
+        return Validation(score=metrics.pop("score"), metrics=metrics)
+
+    def publish(self, folder: Path, *, facts: Mapping[str, str | int | float]) -> Path:
+        """Write the encoder's folder, with figures measured on its float16 weights."""
+        round_to_float16(self.module)
+        self.module.eval()
+        answers = answer_tiles(self.module, self.data.tasks, self.data.validation, device=self.device)
+        return publish_encoder(
+            folder, config=self.config, data=self.data, module=self.module, answers=answers, facts=facts
+        )
+
+
+def build_multi_head(config: TilesConfig, data: TileData) -> MultiHead:
+    """Build the untrained network that a config describes (or one that starts from another encoder's weights)."""
+    if config.encoder.start_from:
+        encoder = load_encoder(config.encoder.start_from)
+    else:
+        families = PluginFolder("napari_mtlpath.encoders.families", contract=EncoderFamily, noun="encoder family")
+        options = {"tile_px": int(data.spec.tile_px), **config.encoder.options}
+        encoder = families.load(config.encoder.family).build(name=config.name, options=options, state=None)
+    return MultiHead(
+        encoder.module.requires_grad_(True), features=encoder.features, tasks=data.tasks, dropout=config.encoder.dropout
+    )
+
+
+@torch.inference_mode()
+def answer_tiles(
+    module: MultiHead, tasks: Sequence[Task], side: LabelledTiles, *, device: torch.device
+) -> Float[NDArray, "tile task"]:
+    """Return each task's answer for every tile: the class index, or the value."""
+    columns: dict[str, list[NDArray[np.float64]]] = {task.name: [] for task in tasks}
+    for start in range(0, len(side.tiles), VALIDATION_BATCH):
+        logits = module(side.tiles[start : start + VALIDATION_BATCH].to(device))
+        for task in tasks:
+            columns[task.name].append(decide(task, logits[task.name]))
+    return np.stack([np.concatenate(columns[task.name]) for task in tasks], axis=1)
+
+
+def decide(task: Task, logits: Float[Tensor, "tile output"]) -> NDArray[np.float64]:
+    """Return the class index (at a probability of 0.5 for a binary task), or the value of a regression task."""
+    if not isinstance(task, Classification):
+        answer = logits[:, 0]
+    elif task.is_binary:
+        answer = logits[:, 0] > 0
+    else:
+        answer = logits.argmax(1)
+    return answer.double().cpu().numpy()
+
+
+def summary(data: TileData, answers: Float[NDArray, "tile task"]) -> dict[str, float]:
+    """Return the score and the mean figures over the tasks that `data` averages over."""
+    truth = data.validation.labels.double().numpy()
+    figures: dict[str, list[float]] = {"accuracy": [], "macro_f1": [], "r2": []}
+    scores = []
+    for column, task in enumerate(data.tasks):
+        known = ~np.isnan(truth[:, column])
+        if not known.any() or task.name not in data.averaged:
+            continue
+        found = {"accuracy": accuracy, "macro_f1": macro_f1} if isinstance(task, Classification) else {"r2": r2}
+        values = {name: metric(truth[known, column], answers[known, column]) for name, metric in found.items()}
+        scores.append(float(np.mean(list(values.values()))))
+        for name, value in values.items():
+            figures[name].append(value)
+    return {name: float(np.mean(values)) for name, values in figures.items() if values} | {
+        "score": float(np.mean(scores))
+    }

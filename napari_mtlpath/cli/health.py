@@ -135,15 +135,13 @@ def with_display(command: list[str]) -> list[str]:
 
 
 def _readers() -> Iterator[Finding]:
-    from napari_mtlpath.plugins import PluginFolder
-    from napari_mtlpath.slides.source import Reader
+    from napari_mtlpath.slides.open import READERS
 
-    readers = PluginFolder("napari_mtlpath.slides.readers", contract=Reader, noun="reader")
     libraries = {"openslide": "openslide", "tiffslide": "tiffslide"}
-    for name in readers.names():
+    for name in READERS.names():
         library = libraries.get(name)
         try:
-            suffixes = ", ".join(readers.load(name).suffixes)
+            suffixes = ", ".join(READERS.load(name).suffixes)
             if library is not None:
                 importlib.import_module(library)
             yield Finding(part=f"reader {name}", works=True, found=suffixes or "no suffix of its own", needed=False)

@@ -2,7 +2,7 @@
 
 import logging
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -20,7 +20,7 @@ from napari_mtlpath.cli.view import view
 class OneLineErrors(TyperGroup):
     """Turn what bad input raises into one line and a non-zero exit status; `--debug` shows the traceback instead."""
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  the type of its base is private to typer
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, add_row, console, print_json, table
+from napari_mtlpath.tasks import Classification, Task
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,8 +58,7 @@ def _card(card: "ModelCard | EncoderCard") -> dict[str, Any]:
 def _slide_model(card: "ModelCard") -> "Table":
     made = table(card.name, card.title or card.summary)
     for task in card.tasks:
-        kind = " / ".join(task.classes) if task.kind == "classification" else f"number, {task.unit or 'no unit'}"
-        add_row(made, f"task {task.name}", f"{task.question or task.title} ({kind})")
+        add_row(made, f"task {task.name}", f"{task.question or task.title} ({_kind(task)})")
         add_row(made, "", metric_words(card.metrics.get(task.name, {})))
     add_row(made, "made for", card.made_for or "not stated")
     add_row(made, "encoder", f"{card.encoder}; tiles of {card.tile.tile_um:g} um, {card.tile.tile_px} px")
@@ -66,6 +66,10 @@ def _slide_model(card: "ModelCard") -> "Table":
     add_row(made, "licence", card.licence)
     add_row(made, "limits", card.limits or "not stated")
     return made
+
+
+def _kind(task: "Task") -> str:
+    return " / ".join(task.classes) if isinstance(task, Classification) else f"number, {task.unit or 'no unit'}"
 
 
 def _encoders(cards: "list[EncoderCard]") -> "Table":

@@ -101,6 +101,7 @@ def _predict(
 ) -> Iterator[SlideProgress | SlideDone]:
     from napari_mtlpath.inference.export.provenance import provenance_now
     from napari_mtlpath.inference.export.slide_folder import Embeddings, export_slide, finished, folder_for
+    from napari_mtlpath.inference.export.tiles import tile_columns
     from napari_mtlpath.inference.plan import grid_for, key_for
     from napari_mtlpath.inference.results import SlideResult
     from napari_mtlpath.inference.stream import analyse_slide
@@ -126,7 +127,7 @@ def _predict(
             yield SlideProgress(known=report.tiles_known, total=report.tiles_total)
     if result is None or not result.heatmaps:
         raise ValueError(f"No tile of slide '{slide.name}' could be read, so there is nothing to predict from.")
-    indices, features = store.get(key_for(slide, model, grid))
+    indices, features = store.get(key_for(slide, model, grid), tile_columns(result).indices)
     predictions = export_slide(
         folder,
         result,

@@ -3,8 +3,8 @@
 import math
 import signal
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,8 +52,10 @@ def train(
     out_console = console(stderr=True)
     out_console.print(f"Training {settings.name} ({settings.kind}) on {place.device}. {place.reason}.")
     reports = training(settings, output=folder, data=tuple(data), device=place.device, resume=not fresh)
-    with closing(reports), _interruption() as interrupted:
+    with _interruption() as interrupted:
         last = _show(reports, interrupted)
+    if isinstance(reports, Generator):
+        reports.close()  # after Ctrl-C: what the training holds open is let go of
     if last is None or last.output is None:
         typer.echo("Stopped after a whole step. The same command goes on after the last whole epoch.", err=True)
         raise typer.Exit(STOPPED)

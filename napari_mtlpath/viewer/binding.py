@@ -9,6 +9,7 @@ from napari.settings import get_settings
 
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
+from napari_mtlpath.viewer.compilers import keep_compilers_apart
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.layers.hover import HoverWords
 from napari_mtlpath.viewer.layers.overlay_layer import OverlayLayers
@@ -65,6 +66,7 @@ class ViewerBinding:
     """
 
     def __init__(self, viewer: "ViewerModel") -> None:
+        keep_compilers_apart()  # before a model is loaded beside this viewer's graphics
         self._viewer = ref(viewer)
         self._closed = False
         self._scale_bar_shown = False

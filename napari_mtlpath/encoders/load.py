@@ -109,10 +109,9 @@ def find_encoder_card(name_or_path: str | Path, *, models: Path | None = None) -
 
 def encoder_names(*, models: Path | None = None) -> tuple[str, ...]:
     """Return the sorted names of the encoders that have a card in one of the models folders."""
-    found = (
-        card.parent.name for folder in _folders(models) for card in folder.glob(f"{ENCODERS_FOLDER}/*/{ENCODER_FILE}")
-    )
-    return tuple(sorted(set(found)))
+    pattern = f"{ENCODERS_FOLDER}/*/{ENCODER_FILE}"
+    found = {card.parent.name for folder in _folders(models) for card in folder.glob(pattern)}
+    return tuple(sorted(name for name in found if not name.startswith(".")))  # a dot: what a killed save left
 
 
 def refuse_pickles(folder: Path) -> None:

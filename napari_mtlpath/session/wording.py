@@ -92,21 +92,19 @@ def value_words(answer: "TaskResult") -> str:
     if isinstance(task, Regression):
         unit = f" {task.unit}" if task.unit else ""
         return "no value" if answer.value is None else f"{answer.value:.3g}{unit}"
-    shown = answer.value if task.is_binary else max(answer.class_values, default=None)
-    return f"no {answer.word}" if shown is None else f"{answer.word} {shown:.2f}"
-
-
-def meaning_words(answer: "TaskResult") -> str:
-    """Return what the number is about: the class that it speaks for, or the range that it lies in."""
-    task = answer.task
-    if isinstance(task, Regression):
-        return f"from {task.low:g} to {task.high:g}" + (f" {task.unit}" if task.unit else "")
     if task.is_binary:
-        return f"0 = {task.classes[0]}, 1 = {task.classes[1]}"
+        return f"no {answer.word}" if answer.value is None else f"{answer.word} {answer.value:.2f}"
     if not answer.class_values:
-        return ", ".join(task.classes)
+        return f"no {answer.word}"
     first = max(range(len(task.classes)), key=lambda index: answer.class_values[index])
-    return f"highest for {task.classes[first]}"
+    return f"{task.classes[first]}: {answer.word} {answer.class_values[first]:.2f}"
+
+
+def end_words(task: Task) -> tuple[str, str] | None:
+    """Return what the empty and the full bar of a task mean; None for tasks with more than two classes."""
+    if isinstance(task, Regression):
+        return f"{task.low:g}", f"{task.high:g}"
+    return (task.classes[0], task.classes[1]) if task.is_binary else None
 
 
 def fraction(answer: "TaskResult") -> float:
@@ -122,7 +120,8 @@ def fraction(answer: "TaskResult") -> float:
 
 def pace_words(report: "LiveReport") -> str:
     """Return what the analysis is doing: state, device, tiles per second, tiles waiting."""
-    words = [f"{str(report.state).capitalize()} on {report.device}" if report.device else str(report.state)]
+    state = str(report.state).capitalize()
+    words = [f"{state} on {report.device.upper()}" if report.device else state]
     if report.state == "running":
         words.append(f"{report.tiles_per_second:.3g} tiles/s")
         words.append(f"{report.queue:,} waiting")

@@ -6,6 +6,9 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
+MARGIN = 4
+"""Screen pixels of a label that napari's theme leaves around its text."""
+
 
 class PlainLabel(QLabel):
     """Plain text that wraps, can be selected with the mouse, and takes no place while it is empty.
@@ -57,6 +60,7 @@ class ElidedLabel(QLabel):
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self._whole = ""
+        self._largest: int | None = None
         if strong:
             font = self.font()
             font.setBold(True)
@@ -71,7 +75,19 @@ class ElidedLabel(QLabel):
         """Show `text`."""
         self._whole = text
         self.setToolTip(plain_tooltip(text))
+        self.updateGeometry()
         self._shorten()
+
+    def fit(self, largest: int) -> None:
+        """Be as wide as the text needs, up to `largest` screen pixels, instead of as wide as there is room."""
+        self._largest = largest
+        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.updateGeometry()
+
+    def sizeHint(self) -> QSize:
+        """Ask for the room of the whole text, up to the limit of :meth:`fit`."""
+        needed = self.fontMetrics().horizontalAdvance(self._whole) + MARGIN
+        return QSize(needed if self._largest is None else min(needed, self._largest), super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
         """Give way to whatever is beside it."""
@@ -83,7 +99,7 @@ class ElidedLabel(QLabel):
         self._shorten()
 
     def _shorten(self) -> None:
-        shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideMiddle, max(self.width() - 4, 0))
+        shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideMiddle, max(self.width() - MARGIN, 0))
         if shown != self.text():
             self.setText(shown)
 

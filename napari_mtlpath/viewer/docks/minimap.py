@@ -9,6 +9,10 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 from napari_mtlpath.viewer.docks.labels import describe
 
 LARGEST_HEIGHT = 150
+NARROWEST = 40
+WIDGET_MAX = 16777215
+"""Qt's own largest size: no limit."""
+
 SMALLEST_BOX = 7.0
 """Side in screen pixels below which the box of the visible part is drawn as a point of this size."""
 
@@ -38,10 +42,21 @@ class Minimap(QWidget):
         self._size = (1, 1)
         self._rect: Sequence[float] | None = None
 
-    def show_slide(self, height: int, width: int) -> None:
-        """Make room for a slide of this size in level-0 pixels; its picture may come later."""
+    def show_slide(self, height: int, width: int, *, as_wide_as_needed: bool = False) -> None:
+        """Make room for a slide of this size in level-0 pixels; its picture may come later.
+
+        Parameters
+        ----------
+        height, width
+            Size of the slide.
+        as_wide_as_needed
+            Take the width that the largest height needs, instead of all the width there is.
+        """
         self._size = (max(height, 1), max(width, 1))
         self._picture = QImage()
+        needed = max(NARROWEST, round(LARGEST_HEIGHT * width / max(height, 1)))
+        self.setMinimumWidth(needed if as_wide_as_needed else 0)
+        self.setMaximumWidth(needed if as_wide_as_needed else WIDGET_MAX)
         self.updateGeometry()
         self.setFixedHeight(self.heightForWidth(max(self.width(), 1)))
         self.update()

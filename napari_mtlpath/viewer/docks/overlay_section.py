@@ -7,6 +7,7 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFormLayout,
+    QHBoxLayout,
     QLabel,
     QRadioButton,
     QSlider,
@@ -63,6 +64,8 @@ class OverlayForm(QWidget):
         self._kinds = {kind: QRadioButton(title) for kind, title in KIND_TITLES.items()}
         self._kind_group = QButtonGroup(self)
         self._opacity = _slider("overlay-opacity", "How strongly the heatmap covers the slide.")
+        self._opacity_words = QLabel()
+        describe(self._opacity_words, "overlay-opacity-words", "0 % shows the slide alone, 100 % hides it.")
         self._threshold = _slider("overlay-threshold", "Tiles below this value are not coloured.")
         self._threshold_words = PlainLabel("overlay-threshold-words", tooltip="What the slider above hides.")
         self._colormap = QComboBox()
@@ -105,8 +108,11 @@ class OverlayForm(QWidget):
             kinds.addWidget(button)
         form.addRow(QLabel("Task"), self._task)
         form.addRow(QLabel("Show"), kinds)
-        form.addRow(QLabel("Opacity"), self._opacity)
-        form.addRow(QLabel("From"), self._threshold)
+        opacity = QHBoxLayout()
+        opacity.addWidget(self._opacity, 1)
+        opacity.addWidget(self._opacity_words)
+        form.addRow(QLabel("Opacity"), opacity)
+        form.addRow(QLabel("Threshold"), self._threshold)
         form.addRow(self._threshold_words)
         form.addRow(QLabel("Colours"), self._colormap)
         inner = QVBoxLayout(self._controls)
@@ -173,6 +179,7 @@ class OverlayForm(QWidget):
         self._task.setCurrentIndex(self._task.findData(choice.task))
         self._colormap.setCurrentIndex(COLORMAPS.index(choice.colormap))
         self._show_kinds()
+        self._opacity_words.setText(f"{choice.opacity:.0%}")
         self._threshold_words.say(threshold_words(choice.threshold, choice.kind, scale))
         marks = () if choice.kind is OverlayKind.PREDICTION else (EVEN,)
         self._legend.show_scale(choice.colormap, max(scale.low, choice.threshold), scale.high, marks)

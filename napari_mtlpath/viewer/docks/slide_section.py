@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import napari
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QBoxLayout, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.wording import format_words, level_words, size_words, unreadable_words
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 OVERVIEW_PX = 640
 """Longer side of the overview that is read for the minimap: sharp on a screen with doubled pixels."""
+
+TALL = 0.9
+"""A slide at least this high for its width has its facts beside the overview, not below it."""
 
 
 class SlideForm(QWidget):
@@ -60,6 +63,7 @@ class SlideForm(QWidget):
         self._unreadable = PlainLabel("slide-unreadable", tooltip="Damaged places of the file met so far.")
         self._label_button = QPushButton()
         self._label = LabelForm(session, self._label_button)
+        self._upper = QBoxLayout(QBoxLayout.Direction.TopToBottom)
         self._build()
         self._bridge = bridge = Bridge(session, self)
         bridge.slide_changed.connect(self._show)
@@ -89,8 +93,9 @@ class SlideForm(QWidget):
         inner.setContentsMargins(0, 0, 0, 0)
         inner.setSpacing(5)
         inner.addWidget(self._name)
-        inner.addWidget(self._minimap)
-        inner.addLayout(facts)
+        self._upper.addWidget(self._minimap)
+        self._upper.addLayout(facts, 1)
+        inner.addLayout(self._upper)
         for widget in (self._scale, self._warnings, self._unreadable):
             inner.addWidget(widget)
         inner.addLayout(buttons)
@@ -113,7 +118,9 @@ class SlideForm(QWidget):
             return
         self._name.say(slide.name)
         self._show_facts()
-        self._minimap.show_slide(slide.height, slide.width)
+        beside = slide.height > slide.width * TALL
+        self._upper.setDirection(QBoxLayout.Direction.LeftToRight if beside else QBoxLayout.Direction.TopToBottom)
+        self._minimap.show_slide(slide.height, slide.width, as_wide_as_needed=beside)
         self._follow()
 
         def show(picture: "QImage") -> None:

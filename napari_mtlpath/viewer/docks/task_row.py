@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QRadioButton, QVBoxLayout, QWidget
 
-from napari_mtlpath.session.wording import class_bars, fraction, meaning_words, task_title, value_words
+from napari_mtlpath.session.wording import class_bars, end_words, fraction, task_title, value_words
 from napari_mtlpath.tasks import Task
-from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
+from napari_mtlpath.viewer.docks.labels import ElidedLabel, PlainLabel, describe
 from napari_mtlpath.viewer.docks.value_bar import ValueBar
 
 if TYPE_CHECKING:
     from napari_mtlpath.inference.results import TaskResult
+
+END_WIDTH = 80
+"""Screen pixels that the words at an end of a bar may take before they are shortened."""
 
 
 class TaskRow(QWidget):
@@ -37,7 +40,7 @@ class TaskRow(QWidget):
         self._value.setFont(font)
         self._bar = ValueBar(f"task-{task.name}-bar", "The answer as a bar.")
         self._question = PlainLabel(f"task-{task.name}-question", task.question, tooltip="What the model is asked.")
-        self._meaning = PlainLabel(f"task-{task.name}-meaning", tooltip="What the ends of the bar mean.")
+        self._ends = [ElidedLabel(f"task-{task.name}-{end}") for end in ("low", "high")]
         self._classes = QVBoxLayout()
         self._class_rows: list[tuple[QLabel, ValueBar]] = []
         self._build()
@@ -47,11 +50,9 @@ class TaskRow(QWidget):
         if answer is None:
             self._value.setText("…")
             self._bar.fill(0.0)
-            self._meaning.say("")
             return
         self._value.setText(value_words(answer))
         self._bar.fill(fraction(answer))
-        self._meaning.say(meaning_words(answer))
         for index, (words, part) in enumerate(class_bars(answer)):
             if index == len(self._class_rows):
                 self._add_class(index)
@@ -73,9 +74,21 @@ class TaskRow(QWidget):
         layout.setSpacing(2)
         layout.addLayout(head)
         layout.addWidget(self._question)
-        layout.addWidget(self._bar)
-        layout.addWidget(self._meaning)
+        if ends := end_words(self.task):
+            layout.addLayout(self._bar_between(ends))
         layout.addLayout(self._classes)
+
+    def _bar_between(self, ends: tuple[str, str]) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(6)
+        left, right = self._ends
+        for label, words in zip(self._ends, ends, strict=True):
+            label.say(words)
+            label.fit(END_WIDTH)
+        row.addWidget(left)
+        row.addWidget(self._bar, 1)
+        row.addWidget(right)
+        return row
 
     def _add_class(self, index: int) -> None:
         label = QLabel()

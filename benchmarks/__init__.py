@@ -1,0 +1,1 @@
+"""Benchmarks: runnable, interleaved, printed as ratios against peers and limits."""

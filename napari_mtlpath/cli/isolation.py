@@ -56,17 +56,23 @@ class IsolatedWork(Generic[Item, Report]):
         self._context = multiprocessing.get_context("spawn")
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
+        self._number = 0
 
     def run(self, item: Item) -> Iterator[Report | Failed]:
         """Work on one item; yields its reports, and :class:`Failed` last where it could not be finished."""
         pipe = self._child()
-        pipe.send(item)
+        self._number += 1
+        number = self._number
+        pipe.send((number, item))
         while True:
             try:
-                said = pipe.recv() if pipe.poll(self.silence_seconds) else None
+                answer = pipe.recv() if pipe.poll(self.silence_seconds) else None
             except (EOFError, OSError):
                 yield Failed(message=self._obituary())
                 return
+            if answer is not None and answer[0] != number:
+                continue  # still about an item whose reports nobody read to the end
+            said = answer[1] if answer is not None else None
             match said:
                 case None:
                     self._end(patience=0.0)
@@ -125,12 +131,13 @@ def _serve(pipe: Connection, prepare: Callable[[], Callable[[Item], Iterator[Rep
         return
     try:
         while True:
-            _work_on(pipe.recv(), work, pipe)
+            number, item = pipe.recv()
+            _work_on(number, item, work, pipe)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _work_on(item: Item, work: Callable[[Item], Iterator[Report]], pipe: Connection) -> None:
+def _work_on(number: int, item: Item, work: Callable[[Item], Iterator[Report]], pipe: Connection) -> None:
     reports = work(item)
     while True:
         said: Report | Failed | _Ended
@@ -138,7 +145,7 @@ def _work_on(item: Item, work: Callable[[Item], Iterator[Report]], pipe: Connect
             said = next(reports, _Ended())
         except _EXPECTED as error:
             said = Failed(message=str(error) or type(error).__name__)
-        pipe.send(said)
+        pipe.send((number, said))
         if isinstance(said, Failed | _Ended):
             return
 
@@ -146,7 +153,7 @@ def _work_on(item: Item, work: Callable[[Item], Iterator[Report]], pipe: Connect
 def _answer_every_item(pipe: Connection, answer: Failed) -> None:
     try:
         while True:
-            pipe.recv()
-            pipe.send(answer)
+            number, _ = pipe.recv()
+            pipe.send((number, answer))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return

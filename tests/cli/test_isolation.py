@@ -52,6 +52,11 @@ def test_a_model_that_cannot_be_loaded_is_fatal() -> None:
         work.close()
 
 
+def test_reports_that_nobody_read_are_not_taken_for_those_of_the_next_item(work) -> None:
+    assert next(work.run("a")) == "started a"
+    assert list(work.run("b")) == ["started b", "finished b"]
+
+
 def test_closing_leaves_no_process(work) -> None:
     next(work.run("a"))
     process = work._process

@@ -110,6 +110,8 @@ class TaskIsolatedAttention(nn.Module):
         token: Float[Tensor, "1 feature"],
         memory: TileMemory,
         log_weights: Float[Tensor, " tile"] | None = None,
+        *,
+        itself: bool = True,
     ) -> TokenRead:
         """Let one token read itself and the tiles.
 
@@ -121,6 +123,8 @@ class TaskIsolatedAttention(nn.Module):
             What :meth:`remember` returned for the tiles.
         log_weights
             Logarithms of weights that multiply the tiles' attention before it is normalised; the token's own is 0.
+        itself
+            Whether the token reads itself; without, it is a query only.
         """
         normed = self.norm(token)
         query = self._split(self.query(normed)) * self._scale(memory)
@@ -129,15 +133,19 @@ class TaskIsolatedAttention(nn.Module):
         if log_weights is not None:
             logits = logits + log_weights
         own_logit = (query * own_key).sum(dim=2)
+        if not itself:
+            own_logit = torch.full_like(own_logit, -torch.inf)
         weights = torch.softmax(torch.cat([own_logit, logits], dim=1), dim=1).unsqueeze(1)
         gathered = weights[:, :, :1] * own_value + weights[:, :, 1:] @ memory.values
         return TokenRead(update=self.dropout(self.output(self._join(gathered))), logits=logits)
 
     def read_each(
-        self, token: Float[Tensor, "1 feature"], tiles: Float[Tensor, "tile feature"]
+        self, token: Float[Tensor, "1 feature"], tiles: Float[Tensor, "tile feature"], *, itself: bool
     ) -> Float[Tensor, "tile feature"]:
         """Return the token's update for every tile as if that tile were the only one, shape [tile, feature]."""
         memory = self.remember(tiles)
+        if not itself:
+            return self.dropout(self.output(self._join(memory.values)))
         normed = self.norm(token)
         query = self._split(self.query(normed)) * self._scale(memory)
         own_key, own_value = self._split_pair(self.key_value(normed))

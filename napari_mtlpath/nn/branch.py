@@ -34,8 +34,8 @@ class TaskBranch(nn.Module):
         Number of blocks.
     outputs
         Number of logits.
-    mixing
-        What the expert's rows exchange.
+    mixing, token_dropout
+        What the expert's rows exchange, and how often it gets no token while training.
     """
 
     def __init__(
@@ -48,12 +48,14 @@ class TaskBranch(nn.Module):
         blocks: int,
         outputs: int,
         mixing: ExpertMixing,
+        token_dropout: float,
     ) -> None:
         super().__init__()
         self.token = nn.Parameter(TOKEN_SPREAD * torch.randn(1, width))
         self.routers = nn.ModuleList(Router(width) for _ in range(blocks))
         self.experts = nn.ModuleList(
-            Expert(width, heads=heads, hidden=hidden, dropout=dropout, mixing=mixing) for _ in range(blocks)
+            Expert(width, heads=heads, hidden=hidden, dropout=dropout, mixing=mixing, token_dropout=token_dropout)
+            for _ in range(blocks)
         )
         self.head = Head(width, outputs=outputs)
 
@@ -78,7 +80,7 @@ class TaskBranch(nn.Module):
     def tile_logits(
         self, token: Float[Tensor, "1 feature"], tiles: Float[Tensor, "tile feature"]
     ) -> Float[Tensor, "tile output"]:
-        """Return the logits if the last expert had been given each tile alone; `token` as it entered that expert."""
+        """Return the logits of each tile alone through the last expert; `token` as it entered that expert."""
         expert = self._experts()[-1]
         answered: HeadOutput = self.head(expert.answer_each(token, tiles))
         return answered.logits

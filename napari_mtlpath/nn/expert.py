@@ -20,19 +20,21 @@ class ExpertMixing(StrEnum):
 
     Attributes
     ----------
-    TOKEN
-        The token reads itself and the chosen tiles; a tile passes only the feed-forward network. Time and memory k.
-        Tiles never read a token, not even here.
-    FULL
-        A whole transformer layer over [token; chosen tiles]: tiles read each other and the token. Time k^2, memory k.
     MLP
-        No attention: the token takes the routing-weighted mean of the chosen tiles, then token and tiles pass the
-        feed-forward network. (A plain row-wise MLP would leave the last block's routing without any effect.)
+        No attention: the token takes the mean of the chosen tiles' values, weighted by the routing alone, then token
+        and tiles pass the feed-forward network. Time and memory k. The router is the only thing here that can single
+        out tiles, so it learns to; with attention beside it, it was seen to leave that to the attention.
+    TOKEN
+        The token reads the chosen tiles by attention multiplied by the routing weights; a tile passes only the
+        feed-forward network. Time and memory k.
+    FULL
+        A whole transformer layer over [token; chosen tiles]: tiles read each other and the token too. Time k^2,
+        memory k.
     """
 
+    MLP = "mlp"
     TOKEN = "token"
     FULL = "full"
-    MLP = "mlp"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,9 +46,11 @@ class Routed:
 
 
 class Expert(nn.Module):
-    """One pre-norm transformer layer over ``[T_m; F_m]``: ``[T'_m, F'_m] = Exp_m([T_m, F_m])`` (MECDS, section 2.2).
+    """One pre-norm layer over ``[T_m; F_m]``: ``[T'_m, F'_m] = Exp_m([T_m, F_m])`` (MECDS, section 2.2).
 
-    The tiles arrive gathered, never masked. The routing weights multiply the token's attention to them.
+    The tiles arrive gathered, never masked. While training, with probability `token_dropout` the expert gets no token
+    but as a query: the answer must then come from the chosen tiles alone. Without that, attention in the trunk, which
+    lets the token read every tile, answers alone and the router need not choose well.
 
     Parameters
     ----------
@@ -54,14 +58,19 @@ class Expert(nn.Module):
         As in the trunk.
     mixing
         What rows exchange.
+    token_dropout
+        Probability, in [0, 1), of leaving the token out while training.
     """
 
-    def __init__(self, width: int, *, heads: int, hidden: int, dropout: float, mixing: ExpertMixing) -> None:
+    def __init__(
+        self, width: int, *, heads: int, hidden: int, dropout: float, mixing: ExpertMixing, token_dropout: float
+    ) -> None:
         super().__init__()
         self.mixing = mixing
-        self.read: TaskIsolatedAttention | MeanRead
+        self.token_dropout = token_dropout
+        self.read: TaskIsolatedAttention | RoutedMean
         if mixing is ExpertMixing.MLP:
-            self.read = MeanRead(width, dropout=dropout)
+            self.read = RoutedMean(width, dropout=dropout)
         else:
             inner = Mixing.FULL if mixing is ExpertMixing.FULL else Mixing.NONE
             self.read = TaskIsolatedAttention(width, heads=heads, dropout=dropout, mixing=inner)
@@ -76,20 +85,27 @@ class Expert(nn.Module):
         write: bool,
     ) -> Routed:
         """Return the new token and, if `write`, the new tiles."""
-        new_token = token + self._token_update(token, tiles, log_weights)
+        keep = not self.training or float(torch.rand(())) >= self.token_dropout
+        update = self._token_update(token, tiles, log_weights, keep=keep)
+        new_token = token + update if keep else update
         new_token = new_token + self.feedforward(new_token)
         if not write:
             return Routed(token=new_token, tiles=None)
-        mixed = self._mixed_tiles(token, tiles)
+        mixed = self._mixed_tiles(token, tiles, keep=keep)
         return Routed(token=new_token, tiles=mixed + self.feedforward(mixed))
 
     def answer_each(
         self, token: Float[Tensor, "1 feature"], tiles: Float[Tensor, "tile feature"]
     ) -> Float[Tensor, "tile feature"]:
-        """Return the token that each tile alone would give, shape [tile, feature]; linear in the tiles."""
+        """Return what each tile alone would give, shape [tile, feature]; time linear in the tiles.
+
+        The token is left out, as it is in training; only where `token_dropout` is 0 it is in.
+        """
+        keep = self.token_dropout == 0.0
         answers = []
         for piece in torch.split(tiles, EACH_CHUNK):
-            tokens = token + self.read.read_each(token, piece)
+            update = self.read.read_each(token, piece, itself=keep)
+            tokens = token + update if keep else update
             answers.append(tokens + self.feedforward(tokens))
         return torch.cat(answers)
 
@@ -98,31 +114,34 @@ class Expert(nn.Module):
         token: Float[Tensor, "1 feature"],
         tiles: Float[Tensor, "chosen feature"],
         log_weights: Float[Tensor, " chosen"],
+        *,
+        keep: bool,
     ) -> Float[Tensor, "1 feature"]:
-        if isinstance(self.read, MeanRead):
+        if isinstance(self.read, RoutedMean):
             return self.read(tiles, log_weights)
-        return self.read.read(token, self.read.remember(tiles), log_weights).update
+        return self.read.read(token, self.read.remember(tiles), log_weights, itself=keep).update
 
     def _mixed_tiles(
-        self, token: Float[Tensor, "1 feature"], tiles: Float[Tensor, "chosen feature"]
+        self, token: Float[Tensor, "1 feature"], tiles: Float[Tensor, "chosen feature"], *, keep: bool
     ) -> Float[Tensor, "chosen feature"]:
         match self.mixing:
             case ExpertMixing.FULL:
                 assert isinstance(self.read, TaskIsolatedAttention)
-                rows = torch.cat([token, tiles])
-                return self.read.mix(rows, self.read.remember(rows))[1:]
+                rows = torch.cat([token, tiles]) if keep else tiles
+                return self.read.mix(rows, self.read.remember(rows))[int(keep) :]
             case ExpertMixing.TOKEN | ExpertMixing.MLP:
                 return tiles
             case _:
                 assert_never(self.mixing)
 
 
-class MeanRead(nn.Module):
-    """The token's reading without attention: ``W sum(w_n LayerNorm(F_n)) / sum(w_n)``."""
+class RoutedMean(nn.Module):
+    """The token's reading by routing alone: ``W_o sum(w_n W_v LayerNorm(F_n)) / sum(w_n)``."""
 
     def __init__(self, width: int, *, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
+        self.value = nn.Linear(width, width)
         self.output = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
@@ -131,10 +150,11 @@ class MeanRead(nn.Module):
     ) -> Float[Tensor, "1 feature"]:
         """Return the update of the token, shape [1, feature]."""
         shares = torch.softmax(log_weights, dim=0)
-        return self.dropout(self.output(shares[None] @ self.norm(tiles)))
+        # The maps are linear and the shares sum to 1: averaging first costs k x C instead of k x C^2.
+        return self.dropout(self.output(self.value(shares[None] @ self.norm(tiles))))
 
     def read_each(
-        self, token: Float[Tensor, "1 feature"], tiles: Float[Tensor, "tile feature"]
+        self, token: Float[Tensor, "1 feature"], tiles: Float[Tensor, "tile feature"], *, itself: bool
     ) -> Float[Tensor, "tile feature"]:
-        """Return the update for every tile as if it were the only one; the token itself is not read."""
-        return self.dropout(self.output(self.norm(tiles)))
+        """Return the update for every tile as if it were the only one; the token itself is never read."""
+        return self.dropout(self.output(self.value(self.norm(tiles))))

@@ -35,7 +35,7 @@ def plain_options(options: object) -> dict[str, Any]:
 
 def nearest(name: str, known: Sequence[str]) -> str:
     """Return the hint sentence for a mistyped `name`, empty when nothing is near."""
-    found = difflib.get_close_matches(name, known, n=1)
+    found = difflib.get_close_matches(name, [str(choice) for choice in known], n=1)
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
@@ -45,10 +45,10 @@ def check_count(name: str, value: int) -> None:
         raise ValueError(f"Option {name!r} must be a whole number of at least 1; found {value!r}.")
 
 
-def check_dropout(value: float) -> None:
+def check_dropout(name: str, value: float) -> None:
     """Raise ValueError unless `value` is a share below 1."""
     if not 0.0 <= value < 1.0:
-        raise ValueError(f"Option 'dropout' must lie in [0, 1); found {value!r}.")
+        raise ValueError(f"Option {name!r} must lie in [0, 1); found {value!r}.")
 
 
 def _converted(key: str, value: object, hint: object) -> object:

@@ -64,12 +64,8 @@ def top_p(phi: Float[Tensor, " tile"], p: float) -> Bool[Tensor, " tile"]:
     if exact.device.type == "mps":  # Metal has no float64.
         exact = exact.cpu()
     ranked, order = torch.sort(exact.double(), descending=True, stable=True)
-    before = torch.cumsum(ranked, dim=0) - ranked
-    # `cumsum - ranked` may round; the sum before a tile is the cumulative sum one place earlier.
-    before[1:] = torch.cumsum(ranked, dim=0)[:-1]
-    before[0] = 0.0
+    before = torch.cat([ranked.new_zeros(1), torch.cumsum(ranked, dim=0)[:-1]])
     keep = before <= p
-    keep[0] = True
     selected = torch.zeros_like(keep)
     selected[order] = keep
     return selected.to(phi.device)

@@ -36,7 +36,7 @@ class AbmilOptions:
     def __post_init__(self) -> None:
         check_count("width", self.width)
         check_count("attention_width", self.attention_width)
-        check_dropout(self.dropout)
+        check_dropout("dropout", self.dropout)
 
 
 class GatedABMIL(Aggregator):

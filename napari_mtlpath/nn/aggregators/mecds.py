@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any
 
 import torch
@@ -11,89 +10,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from napari_mtlpath.nn.aggregator import Aggregator, check_tasks
-from napari_mtlpath.nn.attention import Mixing, attention_over_tiles
+from napari_mtlpath.nn.attention import attention_over_tiles
 from napari_mtlpath.nn.branch import Adapted, TaskBranch
-from napari_mtlpath.nn.expert import ExpertMixing
 from napari_mtlpath.nn.heads import HeadOutput
-from napari_mtlpath.nn.options import check_count, check_dropout, nearest, plain_options, read_options
+from napari_mtlpath.nn.mecds_options import Extension, MecdsOptions
+from napari_mtlpath.nn.options import check_count, plain_options, read_options
 from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
-from napari_mtlpath.nn.routing import RouterGradient
 from napari_mtlpath.nn.seeding import initialised_by
-from napari_mtlpath.nn.streams import Combine, Streams, TileStream, next_streams
+from napari_mtlpath.nn.streams import Streams, TileStream, next_streams
 from napari_mtlpath.nn.trunk import Mixed, TrunkBlock
 from napari_mtlpath.tasks import Task
-
-
-class Extension(StrEnum):
-    """Where a task that was added later writes its tiles.
-
-    Attributes
-    ----------
-    ISOLATED
-        To a stream of its own: the old tasks' outputs stay identical bit by bit.
-    SHARED
-        To the shared stream, as published: with two or more blocks the old outputs move a little.
-    """
-
-    ISOLATED = "isolated"
-    SHARED = "shared"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MecdsOptions:
-    """The architecture of a :class:`MECDS`.
-
-    Attributes
-    ----------
-    width, heads, blocks
-        C, attention heads (dividing `width`) and L.
-    feedforward
-        Width of the feed-forward networks as a multiple of `width`.
-    dropout
-        Share of update values dropped while training, in [0, 1).
-    p
-        Threshold of the top-p rule, in [0, 1).
-    mixing, landmarks
-        How tiles exchange information, and the number of landmarks where the mixing has them.
-    expert_mixing
-        What an expert's token and chosen tiles exchange. ``token`` (default) is linear in the chosen tiles, of which an
-        untrained router chooses N/2, and keeps tiles from reading tokens even inside experts.
-    router_grad
-        How the router learns.
-    combine
-        How experts write their tiles.
-    streams
-        Whether the first tasks share one tile stream.
-    extensions
-        Tasks added later, in order, by name, each ``isolated`` or ``shared``. They are the last of the model's tasks.
-    """
-
-    width: int = 384
-    heads: int = 6
-    blocks: int = 2
-    feedforward: int = 4
-    dropout: float = 0.1
-    p: float = 0.5
-    mixing: Mixing = Mixing.FULL
-    landmarks: int = 64
-    expert_mixing: ExpertMixing = ExpertMixing.TOKEN
-    router_grad: RouterGradient = RouterGradient.WEIGHTED
-    combine: Combine = Combine.RESIDUAL
-    streams: Streams = Streams.SHARED
-    extensions: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("width", "heads", "blocks", "feedforward", "landmarks"):
-            check_count(name, getattr(self, name))
-        check_dropout(self.dropout)
-        if not 0.0 <= self.p < 1.0:
-            raise ValueError(f"Option 'p' must lie in [0, 1); found {self.p!r}.")
-        if self.width % self.heads:
-            raise ValueError(f"Option 'width' must be a multiple of 'heads'; found {self.width} and {self.heads}.")
-        for task, extension in self.extensions.items():
-            if extension not in list(Extension):
-                hint = nearest(str(extension), list(Extension))
-                raise ValueError(f"Extension task {task!r} must be isolated or shared; found {extension!r}.{hint}")
 
 
 @dataclass
@@ -212,10 +138,11 @@ class MECDS(Aggregator):
         explain
             Also give `attention` and `tile_logits`. `attention` is that of the second (last) attention layer of the
             trunk of `block`, over the tiles: the token's own term removed, each head renormalised, mean over heads.
-            `tile_logits` answer, for each tile, "what would the bag's answer be if the router of the last block had
-            chosen this tile alone?": the token as it enters the last expert, which has seen the whole bag by attention,
-            is put through that expert with the one tile, and through the head. They share the bag's level, so their
-            differences say more than their height. For a bag of one tile they equal the bag's logits.
+            `tile_logits` answer, for each tile, "what would the last expert and the head say if this tile were all they
+            were given?": the tile as it reached the last expert (so, unless `mixing` is ``none``, having read the other
+            tiles) goes through the expert's reading and the head alone, without the token, a case that `token_dropout`
+            trains. With ``token_dropout = 0``, where that case is never trained, the token is kept: it has seen the
+            whole bag, so all tiles share the bag's level, and for a bag of one tile they equal its logits.
         block
             Whose `routing`, `selected` and `attention` to return, as a Python index; the last block by default.
         """
@@ -295,6 +222,7 @@ class MECDS(Aggregator):
             blocks=self.architecture.blocks,
             outputs=task.outputs,
             mixing=self.architecture.expert_mixing,
+            token_dropout=self.architecture.token_dropout,
         )
 
     def _freeze_all_but_last(self) -> None:

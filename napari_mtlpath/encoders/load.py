@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +21,6 @@ FAMILIES: PluginFolder[EncoderFamily] = PluginFolder(
     contract=EncoderFamily,  # type: ignore[type-abstract]  # a contract is abstract by nature
     noun="encoder family",
 )
-
-logger = logging.getLogger(__name__)
 
 
 class EncoderNotFound(FileNotFoundError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from napari_mtlpath.files import replacing
@@ -90,7 +90,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> str:
     check_finite(state, what="The weights to be saved")
     stored = {name: _narrow(tensor) for name, tensor in state.items()}
     with replacing(path) as temporary:
-        save_file(stored, temporary)
+        temporary.write_bytes(save(stored))  # not save_file: its files are readable by their owner only
         return file_sha256(temporary)
 
 

@@ -66,6 +66,12 @@ def test_writing_returns_the_hash_of_the_file(tmp_path: Path) -> None:
     assert write_weights(tmp_path / "a.safetensors", STATE) == file_sha256(tmp_path / "a.safetensors")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="file modes are of POSIX systems")
+def test_weights_are_as_readable_as_any_other_file(weights: Path) -> None:
+    (weights.parent / "other").write_text("x", encoding="utf-8")
+    assert weights.stat().st_mode == (weights.parent / "other").stat().st_mode
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_weights_that_are_not_finite_are_not_saved_and_the_old_file_stays(weights: Path, bad: float) -> None:
     before = weights.read_bytes()

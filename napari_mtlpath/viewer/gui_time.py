@@ -17,10 +17,13 @@ class GuiSpan:
         Which callback.
     seconds
         How long it took, wall clock.
+    cpu_seconds
+        How long the thread computed; the same on a machine that is busy with other things.
     """
 
     name: str
     seconds: float
+    cpu_seconds: float
 
 
 _recordings: list[list[GuiSpan]] = []
@@ -32,11 +35,11 @@ def gui_span(name: str) -> Iterator[None]:
     if not _recordings or threading.current_thread() is not threading.main_thread():
         yield
         return
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.thread_time()
     try:
         yield
     finally:
-        span = GuiSpan(name=name, seconds=time.perf_counter() - start)
+        span = GuiSpan(name=name, seconds=time.perf_counter() - start, cpu_seconds=time.thread_time() - cpu_start)
         for recording in _recordings:
             recording.append(span)
 

@@ -24,7 +24,7 @@ def ihc() -> list[LayerData]:
 
 def simulated_smear() -> list[LayerData]:
     """Return a blood smear simulated from real cells, composed on first use."""
-    return _layers("simulated-smear")
+    return _layers("smear")
 
 
 def _layers(name: str) -> list[LayerData]:

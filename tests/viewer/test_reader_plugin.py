@@ -38,7 +38,7 @@ def test_the_manifest_is_valid_and_its_commands_exist():
     for command in manifest.contributions.commands:
         assert command.python_name.startswith("napari_mtlpath.viewer.")
     samples = {sample.key for sample in manifest.contributions.sample_data}
-    assert {"cmu-1-small-region", "ihc", "simulated-smear"} == samples
+    assert {"cmu-1-small-region", "ihc", "smear"} == samples
 
 
 def test_napari_finds_the_reader_for_a_slide():

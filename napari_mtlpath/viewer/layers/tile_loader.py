@@ -17,7 +17,7 @@ READERS = 4
 """Loader threads of one slide. Decoding runs without the GIL; four also hide the latency of a network drive."""
 
 RING_DELAY_S = 0.3
-"""How long a view must stand still before tiles just outside of it are loaded."""
+"""How long a view must be complete and unchanged before tiles just outside of it are loaded."""
 
 VIEW_PIXELS = 2**26
 """A larger view is shown from coarser levels only (a level locked by hand on a huge slide)."""
@@ -85,6 +85,16 @@ class TileLoader:
         """Whether a tile of the current view is still to come."""
         with self._changed:
             return bool(self._wanted or self._always or self._always_loading or self._loading & self._visible)
+
+    @property
+    def view(self) -> View | None:
+        """What is looked at, as napari asked for it last."""
+        return self._view
+
+    def forget(self) -> None:
+        """Let go of the tiles that are held for the view; they are read again when they are asked for."""
+        with self._changed:
+            self._view, self._visible, self._held = None, frozenset(), {}
 
     def tile(self, key: TileKey) -> NDArray[np.uint8] | None:
         """Return a tile from memory, or None; never waits for a file."""
@@ -186,6 +196,9 @@ class TileLoader:
             with self._changed:  # Only now: the view is complete when its last tile has been announced.
                 self._loading.discard(key)
                 self._always_loading.discard(key)
+                if key in self._visible:
+                    self._ring_due = time.monotonic() + self._ring_delay_s
+                    self._changed.notify_all()
 
     def _next(self) -> TileKey | None:
         """Wait for the next tile to load; None when the loader is closed."""
@@ -208,7 +221,7 @@ class TileLoader:
         """Return the list whose turn it is, or an empty one with how many seconds to wait for the ring's turn."""
         if self._always and len(self._always_loading) < max(1, len(self._threads) // 2):
             return self._always, None
-        if self._wanted or not self._ring:
+        if self._wanted or not self._ring or self._loading & self._visible:
             return self._wanted, None
         wait = self._ring_due - time.monotonic()
         return (self._ring, None) if wait <= 0 else ([], min(wait, threading.TIMEOUT_MAX))

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import threading
+from dataclasses import fields
 from pathlib import Path
 
 import h5py
@@ -14,15 +16,23 @@ import torch
 from synthetic import tissue, write_aperio_like
 from typer.testing import CliRunner
 
+from napari_mtlpath.cli.isolation import Failed
 from napari_mtlpath.cli.main import app
 from napari_mtlpath.encoders.cards import EncoderCard
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.encoders.save import save_encoder
+from napari_mtlpath.features.store import FeatureStore
+from napari_mtlpath.inference.export.naming import safe_name
+from napari_mtlpath.inference.export.predictions import predictions
+from napari_mtlpath.inference.export.provenance import Provenance
+from napari_mtlpath.inference.live import LiveAnalysis
 from napari_mtlpath.nn.aggregators.mecds import MECDS
+from napari_mtlpath.slides.open import open_slide
 from napari_mtlpath.tasks import Classification, Regression
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.units import Microns, TilePixels
 from napari_mtlpath.zoo.card import ModelCard
+from napari_mtlpath.zoo.load import ModelNotFound, load_model
 from napari_mtlpath.zoo.save import save_model
 
 TASKS = (
@@ -71,6 +81,27 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def slide_without_mpp(slide: Path) -> Path:
     return write_aperio_like(slide.with_name("unknown.svs"), tissue(500, 500, seed=1), mpp=None)
+
+
+class InThisProcess:
+    """Stands for `IsolatedWork` where what matters is the result: no child process, so no second import of torch."""
+
+    def __init__(self, prepare, *, silence_seconds: float) -> None:
+        self._prepare = prepare
+
+    def run(self, slide: Path):
+        try:
+            yield from self._prepare()(slide)
+        except (OSError, ValueError) as error:
+            yield Failed(message=str(error), fatal=isinstance(error, ModelNotFound))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_mtlpath.cli.predict.IsolatedWork", InThisProcess)
 
 
 def predict(*words: str | Path):
@@ -169,7 +200,8 @@ def test_a_task_called_like_a_formula_is_no_formula_and_no_path(done: Path) -> N
     assert not [path.name for path in (folder / "heatmaps").iterdir() if "=" in path.name]
 
 
-def test_a_second_run_does_nothing_and_a_changed_wish_does_what_is_missing(done: Path, slide: Path) -> None:
+@pytest.mark.usefixtures("in_this_process")
+def test_a_second_run_does_nothing(done: Path, slide: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.rglob("*") if path.is_file()}
     result = predict(slide, "--out", done, "--json")
     assert result.exit_code == 0, result.stderr
@@ -177,6 +209,7 @@ def test_a_second_run_does_nothing_and_a_changed_wish_does_what_is_missing(done:
     assert {path: path.stat().st_mtime_ns for path in done.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_missing_file_is_made_again(done: Path, slide: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(done, out)
@@ -188,6 +221,7 @@ def test_a_missing_file_is_made_again(done: Path, slide: Path, tmp_path: Path) -
     )
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_another_resolution_is_another_result(done: Path, slide: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(done, out)
@@ -199,6 +233,7 @@ def test_another_resolution_is_another_result(done: Path, slide: Path, tmp_path:
     assert said["predictions"]["slide_fingerprint"] == first["slide_fingerprint"]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_without_resolution_it_refuses_in_one_sentence_and_takes_mpp(slide_without_mpp: Path, tmp_path: Path) -> None:
     refused = predict(slide_without_mpp, "--out", tmp_path / "out")
     assert refused.exit_code == 3
@@ -224,6 +259,7 @@ def test_broken_slides_are_reported_and_the_others_are_done(slide: Path, tmp_pat
     assert all(line.startswith("Error: ") for line in lines)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_two_slides_of_one_name_get_two_folders(slide: Path, slide_without_mpp: Path, tmp_path: Path) -> None:
     other = tmp_path / slide.name
     shutil.copy(slide_without_mpp, other)
@@ -234,6 +270,7 @@ def test_two_slides_of_one_name_get_two_folders(slide: Path, slide_without_mpp: 
     assert len(list((tmp_path / "out" / "features").glob("*.h5"))) == 2
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_slide_given_twice_is_done_once(slide: Path, tmp_path: Path) -> None:
     result = predict(slide, slide, "--out", tmp_path / "out", "--json")
     assert len(json.loads(result.stdout)["slides"]) == 1
@@ -244,3 +281,35 @@ def test_a_mistyped_model_is_answered_with_the_nearest(slide: Path, tmp_path: Pa
     assert result.exit_code == 1
     (line,) = result.stderr.strip().splitlines()
     assert "'small'" in line
+
+
+def test_predict_says_exactly_what_the_viewer_says(done: Path, slide: Path, tmp_path: Path) -> None:
+    """The same slide through the live analysis, which meets its tiles in another order."""
+    arrived = threading.Event()
+    reports = []
+
+    def hear(report) -> None:
+        reports.append(report)
+        if report.state in ("complete", "failed"):
+            arrived.set()
+
+    opened = open_slide(slide)
+    model = load_model("small")
+    store = FeatureStore(tmp_path / "features.sqlite")
+    live = LiveAnalysis(opened, model, store=store, on_report=hear)
+    live.look_at(300, 300, 600, 700)
+    assert arrived.wait(120), reports[-1]
+    live.close(timeout=10.0)
+    opened.close()
+    store.close()
+    result = reports[-1].result
+    said = json.loads((_slide_folder(done) / "predictions.json").read_text(encoding="utf-8"))
+    assert (result.tiles_known, result.tiles_total) == (said["tiles_known"], said["tiles_total"])
+    assert predictions(result, _provenance_of(said))["tasks"] == said["tasks"]
+    for (task, kind), heatmap in result.heatmaps.items():
+        (name,) = [path for path in said["files"]["heatmaps"] if path.endswith(f"{safe_name(task)}-{kind}.ome.tif")]
+        np.testing.assert_array_equal(tifffile.imread(_slide_folder(done) / name), heatmap.values)
+
+
+def _provenance_of(said: dict[str, str]) -> Provenance:
+    return Provenance(**{field.name: said[field.name] for field in fields(Provenance)})

@@ -117,7 +117,7 @@ def fake_report(slide, model, *, state="running", message="", **result):
         tiles_total=found.tiles_total,
         tiles_per_second=31.0,
         queue=5,
-        device="CPU (2 threads)",
+        device="cpu",
         state=state,
         message=message,
     )

@@ -6,9 +6,10 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.session import Session
+from napari_mtlpath.viewer.docks.errand import send_for
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 from napari_mtlpath.viewer.docks.pictures import picture_of
-from napari_mtlpath.viewer.worker import run, sentence_of
+from napari_mtlpath.viewer.worker import sentence_of
 
 PICTURE_WIDTH = 290
 PRIVACY = "May show a patient's name or number. It is read now, shown only here, and never analysed, kept or exported."
@@ -65,7 +66,7 @@ class LabelForm(QWidget):
             if self._shown and self._session.slide is slide:
                 self._show(pictures)
 
-        run(read, on_done=show, on_error=self._fail)
+        send_for(self, read, on_done=show, on_error=self._fail)
 
     def _show(self, pictures: list[tuple[str, QImage]]) -> None:
         for name, picture in pictures:

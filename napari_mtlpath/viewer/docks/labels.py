@@ -6,7 +6,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 
-MARGIN = 4
+MARGIN = 14
 """Screen pixels of a label that napari's theme leaves around its text."""
 
 

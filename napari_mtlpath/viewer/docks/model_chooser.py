@@ -8,8 +8,9 @@ from napari_mtlpath.session.choice import ModelOffer, model_offers
 from napari_mtlpath.session.messages import Level, made_for
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
+from napari_mtlpath.viewer.docks.errand import send_for
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe, plain_tooltip
-from napari_mtlpath.viewer.worker import run, sentence_of
+from napari_mtlpath.viewer.worker import sentence_of
 
 CARD_HEIGHT = 230
 
@@ -49,7 +50,7 @@ class ModelChooser(QWidget):
         self._bridge = bridge = Bridge(session, self)
         bridge.model_changed.connect(self._choose_present)
         self._show()
-        run(model_offers, on_done=self._offer, on_error=self._fail)
+        send_for(self, model_offers, on_done=self._offer, on_error=self._fail)
 
     @property
     def offer(self) -> ModelOffer | None:
@@ -65,7 +66,7 @@ class ModelChooser(QWidget):
         self._loading = True
         self._show()
         name = offer.name
-        run(lambda: session.load_model(name), on_done=self._loaded, on_error=self._fail)
+        send_for(self, lambda: session.load_model(name), on_done=self._loaded, on_error=self._fail)
 
     def _build(self) -> None:
         row = QHBoxLayout()
@@ -85,6 +86,7 @@ class ModelChooser(QWidget):
         for index, offer in enumerate(offers):
             self._list.addItem(offer.title if not offer.problem else f"{offer.title} (cannot be used)")
             self._list.setItemData(index, plain_tooltip(offer.problem or offer.name), Qt.ItemDataRole.ToolTipRole)
+        self._list.setCurrentIndex(0 if offers else -1)  # With a placeholder Qt chooses nothing by itself.
         self._list.blockSignals(False)
         self._choose_present()
 

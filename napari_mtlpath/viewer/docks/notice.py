@@ -1,14 +1,18 @@
 """What the session has to tell, above everything else: what holds the analysis, what went wrong, what is going on."""
 
+import textwrap
+
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QStyle, QToolButton, QVBoxLayout, QWidget
 
 from napari_mtlpath.session.messages import Level, Message, standing_notice
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
-from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
+from napari_mtlpath.viewer.docks.labels import PlainLabel, describe, plain_tooltip
 
 ICON_PX = 16
+LONGEST_TEXT = 330
+"""Characters of a message that are shown; the whole is in its tooltip and in the log."""
 
 
 class NoticeBar(QWidget):
@@ -59,7 +63,8 @@ class NoticeBar(QWidget):
         self._busy.say(f"{busy} …" if busy else "")
         standing = standing_notice(session.slide, session.model)
         shown = standing or self._last
-        self._text.say(shown.text if shown else "")
+        self._text.say(textwrap.shorten(shown.text, LONGEST_TEXT, placeholder=" …") if shown else "")
+        self._text.setToolTip(plain_tooltip(shown.text if shown else ""))
         self._dismiss.setVisible(standing is None and shown is not None)
         self._icon.setVisible(shown is not None)
         if shown is not None:

@@ -7,8 +7,9 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLa
 from napari_mtlpath.samples import Sample, sample_slides
 from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.session import Session
+from napari_mtlpath.viewer.docks.errand import send_for
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
-from napari_mtlpath.viewer.worker import run, sentence_of
+from napari_mtlpath.viewer.worker import sentence_of
 
 FILTER = "Slides (*.svs *.tif *.tiff *.ndpi *.scn *.bif *.mrxs *.vms *.dcm);;All files (*)"
 
@@ -30,7 +31,7 @@ class OpenSlideForm(QWidget):
         self._sample.setMenu(self._menu)
         self._sample.setEnabled(False)
         self._build()
-        run(sample_slides, on_done=self._offer, on_error=self._fail)
+        send_for(self, sample_slides, on_done=self._offer, on_error=self._fail)
 
     def choose(self) -> None:
         """Let the user choose a file, and open it."""
@@ -44,7 +45,7 @@ class OpenSlideForm(QWidget):
     def open_path(self, path: str) -> None:
         """Open a slide file in the background."""
         session = self._session
-        run(lambda: session.open_slide(Path(path)), on_error=self._fail)
+        send_for(self, lambda: session.open_slide(Path(path)), on_error=self._fail)
 
     def open_sample(self, sample: Sample) -> None:
         """Make or fetch a sample slide where needed, and open it, in the background."""
@@ -55,7 +56,7 @@ class OpenSlideForm(QWidget):
                 path = sample.path()
             session.open_slide(path, assumed_mpp=sample.assumed_mpp)
 
-        run(work, on_error=self._fail)
+        send_for(self, work, on_error=self._fail)
 
     def _build(self) -> None:
         buttons = QHBoxLayout()

@@ -10,11 +10,11 @@ from napari_mtlpath.session.preferences import PanelPreferences
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.binding import session_of
 from napari_mtlpath.viewer.docks.collapsible import Collapsible
+from napari_mtlpath.viewer.docks.errand import send_for
 from napari_mtlpath.viewer.docks.model_section import ModelForm
 from napari_mtlpath.viewer.docks.overlay_section import OverlayForm
 from napari_mtlpath.viewer.docks.section import SectionDock
 from napari_mtlpath.viewer.docks.slide_section import SlideForm
-from napari_mtlpath.viewer.worker import run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class PanelForm(QWidget):
             layout.addWidget(section)
             section.toggled.connect(self._remember)
         layout.addStretch(1)
-        run(self._preferences.read, on_done=self._recall)
+        send_for(self, self._preferences.read, on_done=self._recall)
 
     def _recall(self, kept: dict[str, bool]) -> None:
         for section in self._sections:
@@ -81,7 +81,7 @@ class PanelForm(QWidget):
 
     def _remember(self, _name: str, _is_open: bool) -> None:
         states = {section.name: section.is_open for section in self._sections}
-        run(lambda: self._preferences.write(states))
+        send_for(self, lambda: self._preferences.write(states))
 
 
 class PathologyPanel(SectionDock):

@@ -10,6 +10,7 @@ from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.wording import format_words, level_words, size_words, unreadable_words
 from napari_mtlpath.viewer.binding import session_of
 from napari_mtlpath.viewer.bridge import Bridge
+from napari_mtlpath.viewer.docks.errand import send_for
 from napari_mtlpath.viewer.docks.label_form import LabelForm
 from napari_mtlpath.viewer.docks.labels import ElidedLabel, PlainLabel, describe
 from napari_mtlpath.viewer.docks.minimap import Minimap
@@ -18,7 +19,6 @@ from napari_mtlpath.viewer.docks.pictures import picture_of
 from napari_mtlpath.viewer.docks.scale_form import ScaleForm
 from napari_mtlpath.viewer.docks.section import SectionDock
 from napari_mtlpath.viewer.docks.slide_view import SlideView
-from napari_mtlpath.viewer.worker import run
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QImage
@@ -127,7 +127,7 @@ class SlideForm(QWidget):
             if self._shown is slide:
                 self._minimap.show_picture(picture)
 
-        run(lambda: picture_of(slide.thumbnail(OVERVIEW_PX)), on_done=show, on_error=lambda _: None)
+        send_for(self, lambda: picture_of(slide.thumbnail(OVERVIEW_PX)), on_done=show, on_error=lambda _: None)
 
     def _show_facts(self, _: object = None) -> None:
         slide = self._session.slide

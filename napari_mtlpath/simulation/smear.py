@@ -117,7 +117,7 @@ class Composer:
         plain = cells.is_class("cytoplasm_vacuole", "no")
         types = cells.column("cell_type")
         others = ~self.is_witness & ~self.is_neutrophil & plain
-        self._witnesses = np.flatnonzero(self.is_witness)
+        self._witnesses = np.flatnonzero(self.is_witness & plain)
         self._neutrophils = np.flatnonzero(self.is_neutrophil & plain)
         self._vacuolated = np.flatnonzero(self.is_vacuolated & ~self.is_witness & ~self.is_neutrophil)
         self._vacuolated_neutrophils = np.flatnonzero(self.is_vacuolated & self.is_neutrophil)

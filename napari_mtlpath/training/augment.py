@@ -4,21 +4,27 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional
+
+TURNS = 8
+"""Ways to lay a square down."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How far tiles are changed; every value 0 (and `flip` false) leaves them as they are.
+    """How far tiles are changed; every value 0 (and `dihedral` false) leaves them as they are.
+
+    Rotation, zoom and shift interpolate, so tiles get smoother than those the network will see later: where fine texture
+    matters, prefer `dihedral`, which moves pixels and changes none.
 
     Attributes
     ----------
+    dihedral
+        Whether tiles are laid down in one of the eight ways of a square.
     rotation
-        Largest turn in degrees, either way; 180 means any angle.
-    flip
-        Whether half of the tiles are mirrored.
+        Largest further turn in degrees, either way; 180 means any angle.
     zoom
         Largest change of size, as a share: 0.2 scales by a factor from 1/1.2 to 1.2.
     shift
@@ -27,18 +33,20 @@ class Augmentation:
         Largest change of contrast (share), of brightness and of each channel's gain (0 to 1 is the full range).
     """
 
-    rotation: float = 180.0
-    flip: bool = True
-    zoom: float = 0.2
-    shift: float = 0.1
-    contrast: float = 0.2
-    brightness: float = 0.1
-    tint: float = 0.1
+    dihedral: bool = True
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+    contrast: float = 0.0
+    brightness: float = 0.0
+    tint: float = 0.0
 
     def apply(self, tiles: UInt8[Tensor, "tile y x 3"], generator: torch.Generator) -> UInt8[Tensor, "tile y x 3"]:
         """Return changed copies of the tiles, each by its own draw; what moves in is mirrored from the edge."""
         images = tiles.permute(0, 3, 1, 2).float() / 255
-        if self.flip or self.rotation or self.zoom or self.shift:
+        if self.dihedral:
+            images = laid_down(images, torch.randint(TURNS, (len(images),), generator=generator))
+        if self.rotation or self.zoom or self.shift:
             grid = functional.affine_grid(
                 self._placements(len(tiles), generator), list(images.shape), align_corners=False
             )
@@ -49,9 +57,8 @@ class Augmentation:
     def _placements(self, count: int, generator: torch.Generator) -> Float[Tensor, "tile 2 3"]:
         angle = _spread(count, generator) * math.radians(self.rotation)
         size = torch.exp(_spread(count, generator) * math.log1p(self.zoom))
-        mirror = torch.where((torch.rand(count, generator=generator) < 0.5) & self.flip, -1.0, 1.0)
         cos, sin = angle.cos() / size, angle.sin() / size
-        linear = torch.stack([torch.stack([cos * mirror, -sin], 1), torch.stack([sin * mirror, cos], 1)], 1)
+        linear = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
         move = torch.stack([_spread(count, generator), _spread(count, generator)], 1) * 2 * self.shift
         return torch.cat([linear, move.unsqueeze(2)], 2)
 
@@ -62,6 +69,18 @@ class Augmentation:
         gain = 1 + self.tint * _spread(count * 3, generator).view(count, 3, 1, 1)
         mean = images.mean((2, 3), keepdim=True)
         return ((images - mean) * contrast + mean) * gain + brightness
+
+
+def laid_down(
+    images: Float[Tensor, "tile 3 y x"], turns: Int[Tensor, " tile"]
+) -> Float[Tensor, "tile 3 y x"]:
+    """Return square images laid down in one of eight ways each: quarter turns, from 4 on mirrored first."""
+    laid = torch.empty_like(images)
+    for turn in range(TURNS):
+        chosen = turns == turn
+        some = images[chosen].flip(3) if turn >= TURNS // 2 else images[chosen]
+        laid[chosen] = torch.rot90(some, turn % 4, (2, 3))
+    return laid
 
 
 def _spread(count: int, generator: torch.Generator) -> Float[Tensor, " draw"]:

@@ -52,13 +52,13 @@ class OptimisationTable(_Table):
 class AugmentationTable(_Table):
     """The ``[augmentation]`` table; see :class:`napari_mtlpath.training.augment.Augmentation`."""
 
-    rotation: float = Field(default=180.0, ge=0, le=180)
-    flip: bool = True
-    zoom: float = Field(default=0.2, ge=0, le=1)
-    shift: float = Field(default=0.1, ge=0, le=0.5)
-    contrast: float = Field(default=0.2, ge=0, lt=1)
-    brightness: float = Field(default=0.1, ge=0, lt=1)
-    tint: float = Field(default=0.1, ge=0, lt=1)
+    dihedral: bool = True
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    zoom: float = Field(default=0.0, ge=0, le=1)
+    shift: float = Field(default=0.0, ge=0, le=0.5)
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    brightness: float = Field(default=0.0, ge=0, lt=1)
+    tint: float = Field(default=0.0, ge=0, lt=1)
 
     def augmentation(self) -> Augmentation:
         """Return the augmentation."""
@@ -108,12 +108,17 @@ class TilesConfig(_Table):
 
 
 class SmearBags(_Table):
-    """Bags of simulated smears; witness rates run from the lower to the higher one, both shares over their ranges."""
+    """Bags of simulated smears; witness rates run from the lower to the higher one, both shares over their ranges.
+
+    Training smears are squares of `training_sides` cells, drawn evenly (`rows` x `columns` where that is empty), so that
+    a model has seen parts of slides too; selection and test smears have `rows` x `columns` cells.
+    """
 
     source: Literal["smears"]
     archive: str = "pbc_wbcatt_trainval_96.zip"
     rows: int = Field(default=36, ge=1)
     columns: int = Field(default=36, ge=1)
+    training_sides: tuple[int, ...] = ()
     slides_per_epoch: int = Field(default=300, ge=2)
     fresh: bool = True
     easy_epochs: int = Field(default=0, ge=0)

@@ -51,14 +51,13 @@ class SpecSampler:
 
     Attributes
     ----------
-    rows, columns
-        Size of the smears.
+    sizes
+        Rows and columns of the smears, drawn evenly.
     neutrophil_share, vacuolated_share
         Ranges of the shares, drawn uniformly.
     """
 
-    rows: int
-    columns: int
+    sizes: tuple[tuple[int, int], ...]
     neutrophil_share: tuple[float, float]
     vacuolated_share: tuple[float, float]
 
@@ -66,9 +65,10 @@ class SpecSampler:
         """Draw one spec; the witness rate of a positive slide is log-uniform between `rates`."""
         low, high = np.log(rates)
         rate = float(np.exp(random.uniform(low, high)))
+        rows, columns = self.sizes[int(random.integers(len(self.sizes)))]
         return SmearSpec(
-            rows=self.rows,
-            columns=self.columns,
+            rows=rows,
+            columns=columns,
             witness_rate=rate if positive else 0.0,
             neutrophil_share=float(random.uniform(*self.neutrophil_share)),
             vacuolated_share=float(random.uniform(*self.vacuolated_share)),
@@ -92,12 +92,16 @@ class SmearBagSource(BagSource):
         self.encoder = encoder
         self.spec = TileSpec(tile_um=Microns(float(CELL_UM)), tile_px=TilePixels(cells.images.shape[1]))
         self.bags_per_epoch = table.slides_per_epoch
-        self.sampler = SpecSampler(
-            rows=table.rows,
-            columns=table.columns,
-            neutrophil_share=table.neutrophil_share,
-            vacuolated_share=table.vacuolated_share,
-        )
+        whole = ((table.rows, table.columns),)
+        parts = tuple((side, side) for side in table.training_sides) or whole
+        self.samplers = {
+            part: SpecSampler(
+                sizes=parts if part == "train" else whole,
+                neutrophil_share=table.neutrophil_share,
+                vacuolated_share=table.vacuolated_share,
+            )
+            for part in ("train", "selection", "test")
+        }
         self.rates = table.witness_rates
         train = ~cells.in_validation
         kept = train & (
@@ -152,7 +156,7 @@ class SmearBagSource(BagSource):
         return high * (low / high) ** (epoch / self.table.easy_epochs), high
 
     def _bag(self, part: str, seed: int, *, rates: tuple[float, float], positive: bool) -> Bag:
-        return self.parts[part].bag(self.sampler, seed=seed, rates=rates, positive=positive)
+        return self.parts[part].bag(self.samplers[part], seed=seed, rates=rates, positive=positive)
 
     def _facts(self) -> dict[str, str | int]:
         table = self.table

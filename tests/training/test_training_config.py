@@ -1,0 +1,72 @@
+"""Training configs: what is wrong is named by its key."""
+
+from pathlib import Path
+
+import pytest
+
+from napari_mtlpath.training.config import BagsConfig, ConfigError, TilesConfig, config_key, parse_config, read_config
+
+TILES = {
+    "kind": "tiles",
+    "name": "small",
+    "data": {"source": "cells"},
+    "encoder": {"family": "timm", "options": {"model": "resnet10t"}},
+    "optimisation": {"epochs": 2, "batch": 4, "learning_rate": 1e-3},
+}
+MODELS = Path(__file__).parents[2] / "models"
+
+
+def changed(table: str, **values: object) -> dict[str, object]:
+    return TILES | {table: dict(TILES[table]) | values}
+
+
+def test_unknown_key_is_named():
+    with pytest.raises(ConfigError, match="optimisation.epoch is not a known key"):
+        parse_config(changed("optimisation", epoch=3))
+
+
+def test_missing_key_is_named():
+    with pytest.raises(ConfigError, match="encoder is missing"):
+        parse_config({key: value for key, value in TILES.items() if key != "encoder"})
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "sentence"),
+    [
+        ("optimisation", "epochs", 0, r"optimisation.epochs: .*greater than or equal to 1, found 0"),
+        ("optimisation", "precision", "half", r"optimisation.precision: .*'float32' or 'bfloat16', found 'half'"),
+        ("optimisation", "learning_rate", "fast", r"optimisation.learning_rate: .*number.*, found 'fast'"),
+        ("data", "source", "stars", r"data: .*'cells', 'stains'"),
+    ],
+)
+def test_wrong_value_is_named_with_what_is_allowed(table: str, key: str, value: object, sentence: str):
+    with pytest.raises(ConfigError, match=sentence):
+        parse_config(changed(table, **{key: value}))
+
+
+def test_kind_decides_the_config():
+    assert isinstance(parse_config(TILES), TilesConfig)
+    with pytest.raises(ConfigError, match="'tiles', 'bags'"):
+        parse_config(TILES | {"kind": "pixels"})
+
+
+def test_file_that_is_no_toml_is_refused(tmp_path: Path):
+    path = tmp_path / "train.toml"
+    path.write_text("kind = tiles", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"train.toml is not valid TOML"):
+        read_config(path)
+    with pytest.raises(FileNotFoundError, match="Expected a training config"):
+        read_config(tmp_path / "other.toml")
+
+
+def test_key_covers_what_changes_the_weights_and_not_the_card():
+    config = parse_config(TILES)
+    assert config_key(config) == config_key(parse_config(TILES | {"card": {"title": "Other"}}))
+    assert config_key(config) != config_key(parse_config(TILES | {"seed": 1}))
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*/*/train.toml")), ids=lambda path: path.parent.name)
+def test_config_of_every_released_model_is_valid(path: Path):
+    config = read_config(path)
+    assert config.name == path.parent.name
+    assert isinstance(config, TilesConfig if path.parent.parent.name == "tile-encoders" else BagsConfig)

@@ -1,0 +1,131 @@
+"""The training loop: learns, resumes bit by bit, stops on NaN with what was good, and can be closed at any time."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_mtlpath.training.averaging import round_to_float16
+from napari_mtlpath.training.checkpoint import CHECKPOINT_FILE
+from napari_mtlpath.training.job import Job, Validation
+from napari_mtlpath.training.loop import Loop, Optimisation
+from napari_mtlpath.training.report import Phase, TrainingReport
+
+
+class LineJob(Job):
+    """Learns y = 2 x with dropout, so that every kind of chance takes part."""
+
+    def __init__(self, *, nan_at: int | None = None, scores: list[float] | None = None) -> None:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.module = nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.2), nn.BatchNorm1d(16), nn.Linear(16, 1))
+        self.steps_per_epoch = 6
+        self.nan_at = nan_at
+        self.scores = scores
+        self.steps = 0
+        self.published: dict[str, Tensor] = {}
+
+    def losses(self, epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
+        for _ in range(self.steps_per_epoch):
+            x = torch.randn(32, 4, generator=generator)
+            loss = (self.module(x) - 2 * x[:, :1]).square().mean()
+            self.steps += 1
+            yield loss * math.nan if self.steps == self.nan_at else loss
+
+    def validate(self) -> Validation:
+        if self.scores is not None:
+            return Validation(score=self.scores.pop(0))
+        x = torch.linspace(-1, 1, 32).view(8, 4)
+        return Validation(score=-float((self.module(x) - 2 * x[:, :1]).detach().square().mean()))
+
+    def publish(self, folder: Path, *, facts: Mapping[str, str | int | float]) -> Path:
+        self.published = {name: value.clone() for name, value in self.module.state_dict().items()}
+        return folder
+
+
+def run(job: Job, folder: Path, *, stop_after: int | None = None, **settings: float) -> list[TrainingReport]:
+    """Train `job` for 5 epochs, or close the generator after the epoch `stop_after`."""
+    chosen = {"epochs": 5, "learning_rate": 1e-2, "average": 0.5, **settings}
+    loop = Loop(job, Optimisation(**chosen), seed=3, folder=folder, key="key")
+    reports = []
+    generator = loop.run(output=folder / "model")
+    for report in generator:
+        reports.append(report)
+        if report.phase is Phase.EPOCH and report.epoch == stop_after:
+            generator.close()
+    return reports
+
+
+def test_training_improves_and_ends_with_the_folder(tmp_path: Path):
+    reports = run(LineJob(), tmp_path, epochs=20)
+    epochs = [report for report in reports if report.phase is Phase.EPOCH]
+    assert epochs[-1].best_score > epochs[0].score + 0.1
+    assert reports[-1].phase is Phase.DONE
+    assert reports[-1].output == tmp_path / "model"
+    assert not (tmp_path / CHECKPOINT_FILE).exists()
+
+
+def test_resumed_training_ends_with_the_same_bits(tmp_path: Path):
+    whole, first, second = LineJob(), LineJob(), LineJob()
+    run(whole, tmp_path / "whole")
+    run(first, tmp_path / "halved", stop_after=2)
+    torch.rand(7)  # what else runs in the process draws random numbers too
+    run(second, tmp_path / "halved")
+    assert second.steps == 3 * second.steps_per_epoch
+    assert all(torch.equal(whole.published[name], second.published[name]) for name in whole.published)
+
+
+def test_training_leaves_the_global_random_state_alone(tmp_path: Path):
+    state = torch.get_rng_state()
+    run(LineJob(), tmp_path)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_closing_leaves_the_last_whole_epoch_and_nothing_half_written(tmp_path: Path):
+    job = LineJob()
+    run(job, tmp_path, stop_after=2)
+    assert not job.published
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_FILE]
+
+
+def test_nan_loss_stops_and_keeps_the_last_good_weights(tmp_path: Path):
+    job = LineJob(nan_at=15)
+    reports = run(job, tmp_path)
+    assert reports[-1].phase is Phase.DONE
+    assert "nan in epoch 3, step 3; kept the weights of epoch 2" in reports[-1].stopped
+    assert all(torch.isfinite(value).all() for value in job.published.values())
+
+
+def test_nan_in_the_first_epoch_publishes_nothing(tmp_path: Path):
+    job = LineJob(nan_at=2)
+    with pytest.raises(FloatingPointError, match="No epoch was finished"):
+        run(job, tmp_path)
+    assert not job.published
+
+
+def test_best_epoch_is_kept_and_patience_ends_the_training(tmp_path: Path):
+    job = LineJob(scores=[0.1, 0.9, 0.5, 0.4, 0.3])
+    reports = run(job, tmp_path, patience=2)
+    epochs = [report.epoch for report in reports if report.phase is Phase.EPOCH]
+    assert epochs == [1, 2, 3, 4]
+    assert reports[-1].best_epoch == 2
+    assert "kept the weights of epoch 2" in reports[-1].stopped
+
+
+def test_checkpoint_of_another_config_is_refused(tmp_path: Path):
+    run(LineJob(), tmp_path, stop_after=1)
+    loop = Loop(LineJob(), Optimisation(epochs=2, learning_rate=1e-2), seed=3, folder=tmp_path, key="other")
+    with pytest.raises(ValueError, match="another config"):
+        next(loop.run(output=tmp_path / "model"))
+
+
+def test_float16_rounding_is_stable():
+    module = nn.Linear(8, 8)
+    round_to_float16(module)
+    once = module.weight.detach().clone()
+    round_to_float16(module)
+    assert torch.equal(once, module.weight)
+    assert torch.equal(once, once.half().float())

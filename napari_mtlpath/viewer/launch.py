@@ -74,7 +74,7 @@ def show(launch: Launch) -> None:
     import napari
 
     viewer, _ = _open_viewer()
-    _start(viewer, launch, on_error=None)
+    _start(viewer, launch)
     with _closed_by_interrupt(viewer):
         napari.run()
 
@@ -112,7 +112,7 @@ def _photograph(
     failures: list[str] = []
     waiting = _Waiting(failures)
     binding.bridge.message.connect(lambda said: failures.append(said.text) if said.level is Level.ERROR else None)
-    _start(viewer, launch, on_error=lambda error: failures.append(sentence_of(error)))
+    _start(viewer, launch, needs_resolution=True, on_error=lambda error: failures.append(sentence_of(error)))
     waiting.until(lambda: _is_analysed(binding), patience=patience)
     if binding.session.result is None:
         report = binding.session.report
@@ -123,12 +123,20 @@ def _photograph(
     return Pictures(paths=paths, predictions=_predictions(binding))
 
 
-def _start(viewer: "napari.Viewer", launch: Launch, *, on_error: Callable[[Exception], None] | None) -> None:
+def _start(
+    viewer: "napari.Viewer",
+    launch: Launch,
+    *,
+    needs_resolution: bool = False,
+    on_error: Callable[[Exception], None] | None = None,
+) -> None:
     """Open slide and model in the background; the slide first, so that there is something to see."""
     session = binding_of(viewer).session
 
     def work() -> None:
-        session.open_slide(launch.slide, mpp=launch.mpp, assumed_mpp=launch.assumed_mpp)
+        slide = session.open_slide(launch.slide, mpp=launch.mpp, assumed_mpp=launch.assumed_mpp)
+        if needs_resolution and slide is not None and not slide.resolution.known:
+            raise ValueError(f"It is unknown how large a pixel of '{slide.name}' is, so no model can look. Pass --mpp.")
         if launch.model is not None:
             session.load_model(launch.model, device=launch.device)
 

@@ -54,13 +54,9 @@ class NativeTiles:
             if self.closed:  # Closed in this very instant: its arrays must not outlive it.
                 self._cache.drop(str(self._prefix[0]))
 
-    def read(self, stored: int, row: int, column: int, *, denominator: int, keep: bool) -> Pixels:
-        """Return one native tile, cut to the level's edge; hatched when it cannot be read."""
-        key = self.key(stored, row, column, denominator)
+    def read(self, stored: int, row: int, column: int, *, denominator: int = 1, keep: bool = False) -> Pixels:
+        """Return one native tile, cut to the level's edge, without looking into the cache; hatched if unreadable."""
         place = (stored, row, column)
-        kept = self._cache.get(key)
-        if kept is not None and place not in self._bad:
-            return Pixels(array=kept)
         try:
             array = self._source.read_tile(stored, row, column, denominator=denominator)
         except TileUnreadable as error:
@@ -73,8 +69,13 @@ class NativeTiles:
         if self._transform is not None:
             array = self._transform(array)
         if keep:
-            self.keep(key, array)
+            self.keep(self.key(stored, row, column, denominator), array)
         return Pixels(array=array)
+
+    def cached(self, stored: int, row: int, column: int, denominator: int) -> NDArray[np.uint8] | None:
+        """Return a native tile if it is in memory and was read well."""
+        kept = self._cache.get(self.key(stored, row, column, denominator))
+        return None if (stored, row, column) in self._bad else kept
 
     def assemble(self, stored: int, denominator: int, box: tuple[int, int, int, int], *, keep: bool | None) -> Pixels:
         """Return a region of a stored level decoded at 1 / denominator.
@@ -99,10 +100,15 @@ class NativeTiles:
             for column in range(max(0, x0) // wide, -(-min(width, x1) // wide)):
                 top, left = row * high, column * wide
                 inside = y0 <= top and x0 <= left and top + high <= y1 and left + wide <= x1
-                kept = not inside if keep is None else keep
-                tile = self.read(stored, row, column, denominator=denominator, keep=kept)
-                unreadable += tile.unreadable
-                paste(out, tile.array, top - y0, left - x0)
+                kept = self.cached(stored, row, column, denominator)
+                if kept is None:
+                    keeping = not inside if keep is None else keep
+                    tile = self.read(stored, row, column, denominator=denominator, keep=keeping)
+                    unreadable += tile.unreadable
+                    kept = tile.array
+                if kept.shape == out.shape and inside:
+                    return Pixels(array=kept, unreadable=unreadable)
+                paste(out, kept, top - y0, left - x0)
         return Pixels(array=out, unreadable=unreadable)
 
     def _remember_bad(self, place: tuple[int, int, int], error: TileUnreadable) -> None:

@@ -1,5 +1,6 @@
 """Opening a slide file with the reader that understands it."""
 
+import functools
 import importlib.util
 import logging
 from pathlib import Path
@@ -102,9 +103,10 @@ def _open_source(path: Path, file: SharedFile, reader: str | None) -> SlideSourc
             return READERS.load(reader).open(path)
         except (ValueError, TypeError, ImportError) as error:
             raise error if isinstance(error, SlideError) else SlideError(str(error)) from error
-    offers = [candidate for candidate in map(READERS.load, READERS.names()) if candidate.can_open(path)]
     refusals: list[SlideError] = []
-    for candidate in sorted(offers, key=lambda offer: -offer.priority):
+    for candidate in _readers():
+        if not candidate.can_open(path):
+            continue
         try:
             return candidate.open(path)
         except SlideError as error:
@@ -113,6 +115,12 @@ def _open_source(path: Path, file: SharedFile, reader: str | None) -> SlideSourc
     if refusals:
         raise refusals[0]
     raise _no_reader(path, file)
+
+
+@functools.cache  # Looking through all installed distributions for readers costs more than opening a slide.
+def _readers() -> tuple[type[Reader], ...]:
+    """Return all readers, those to try first in front."""
+    return tuple(sorted(map(READERS.load, READERS.names()), key=lambda reader: -reader.priority))
 
 
 def _no_reader(path: Path, file: SharedFile) -> SlideError:

@@ -171,6 +171,8 @@ class Slide:
         for row in range(max(0, y) // high, -(-min(rung.info.height, y + height) // high)):
             for column in range(max(0, x) // wide, -(-min(rung.info.width, x + width) // wide)):
                 tile = self.load_tile(level, row, column)
+                if tile.array.shape == out.shape and (row * high, column * wide) == (y, x):
+                    return tile
                 unreadable += tile.unreadable
                 paste(out, tile.array, row * high - y, column * wide - x)
         return Pixels(array=out, unreadable=unreadable)
@@ -254,7 +256,7 @@ class Slide:
 
     def _compute(self, rung: Rung, level: int, row: int, column: int) -> Pixels:
         if rung.factor == 1:
-            return self._tiles.read(rung.base, row, column, denominator=1, keep=False)
+            return self._tiles.read(rung.base, row, column)
         y0, x0 = row * rung.tile[0], column * rung.tile[1]
         y1, x1 = min(y0 + rung.tile[0], rung.info.height), min(x0 + rung.tile[1], rung.info.width)
         if rung.direct:

@@ -30,6 +30,23 @@ MIN_TILE_PIXELS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
+class TilePlaces:
+    """Where the tiles (or strips) of one directory lie.
+
+    Attributes
+    ----------
+    offsets, counts
+        First byte and number of bytes of each tile.
+    cut
+        Which of them lie outside the file.
+    """
+
+    offsets: NDArray[np.uint64]
+    counts: NDArray[np.uint64]
+    cut: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
 class StructureReport:
     """What the walk found.
 
@@ -41,6 +58,8 @@ class StructureReport:
         Whether the file counts as Hamamatsu's NDPI does.
     patches
         Bytes to put in place of others, by file offset, so that libraries do not see tags that would hang them.
+    places
+        Places of the tiles, by their directory's offset; without NDPI levels, which have one strip each.
     warnings
         Sentences for the user, such as tiles that lie beyond the end of the file.
     """
@@ -48,6 +67,7 @@ class StructureReport:
     directories: tuple[Directory, ...]
     ndpi: bool
     patches: dict[int, bytes]
+    places: dict[int, TilePlaces]
     warnings: tuple[str, ...]
 
 
@@ -99,12 +119,17 @@ def check_open_file(file: SharedFile) -> StructureReport:
         offset = directory.following
     if not directories:
         raise corrupt(file, "it holds no image directory")
+    places: dict[int, TilePlaces] = {}
     for number, directory in enumerate(directories):
         patches.update(directory.patches)
-        _check_image(file, layout, directory, number, warnings)
+        found = _check_image(file, layout, directory, number, warnings)
+        if found is not None:
+            places[directory.offset] = found
     if any(directory.patches for directory in directories):
         warnings.append("Some metadata of the file is damaged or larger than 1 MiB and was ignored.")
-    return StructureReport(directories=tuple(directories), ndpi=layout.ndpi, patches=patches, warnings=tuple(warnings))
+    return StructureReport(
+        directories=tuple(directories), ndpi=layout.ndpi, patches=patches, places=places, warnings=tuple(warnings)
+    )
 
 
 def _step(file: SharedFile, layout: Layout, offset: int, visited: set[int]) -> tuple[Layout, Directory]:
@@ -116,10 +141,12 @@ def _step(file: SharedFile, layout: Layout, offset: int, visited: set[int]) -> t
     return parse_directory(file, layout, offset)
 
 
-def _check_image(file: SharedFile, layout: Layout, directory: Directory, number: int, warnings: list[str]) -> None:
+def _check_image(
+    file: SharedFile, layout: Layout, directory: Directory, number: int, warnings: list[str]
+) -> TilePlaces | None:
     where = f"image {number + 1}"
     if number and not (directory.has(256) or directory.has(257)):
-        return  # Not an image: some writers keep other things in directories.
+        return None  # Not an image: some writers keep other things in directories.
     height, width = directory.one(file, layout, 257), directory.one(file, layout, 256)
     if not (height and width and 0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
         raise corrupt(file, f"{where} claims a size of {height} x {width} pixels")
@@ -129,10 +156,8 @@ def _check_image(file: SharedFile, layout: Layout, directory: Directory, number:
     if not (samples and 0 < samples <= 64 and 0 < bits <= 64 and (not len(depths) or int(depths.min()) > 0)):
         raise corrupt(file, f"{where} claims {samples} samples of {bits} bits per pixel")
     tile_height, tile_width = _tile_size(file, layout, directory, (height, width), where)
-    if layout.ndpi and directory.has(
-        NDPI_MARK
-    ):  # One strip holds a whole level; restart markers cut it, see the tiffslide reader.
-        return
+    if layout.ndpi and directory.has(NDPI_MARK):  # One strip holds a whole level; its restart markers cut it up.
+        return None
     tile_bytes = tile_height * tile_width * samples * bits // 8
     if tile_height * tile_width > MAX_TILE_PIXELS or tile_bytes > MAX_TILE_BYTES:
         raise SlideError(
@@ -143,7 +168,7 @@ def _check_image(file: SharedFile, layout: Layout, directory: Directory, number:
     expected = -(-height // tile_height) * -(-width // tile_width) * planes
     if expected > MAX_TILES or (expected > 1 and directory.has(322) and tile_height * tile_width < MIN_TILE_PIXELS):
         raise corrupt(file, f"{where} claims {expected} tiles of {tile_height} x {tile_width} pixels")
-    _check_tiles(file, layout, directory, expected, number, warnings)
+    return _check_tiles(file, layout, directory, expected, number, warnings)
 
 
 def _tile_size(
@@ -161,7 +186,7 @@ def _tile_size(
 
 def _check_tiles(
     file: SharedFile, layout: Layout, directory: Directory, expected: int, number: int, warnings: list[str]
-) -> None:
+) -> TilePlaces:
     offsets, counts = directory.tiles(file, layout)
     if len(offsets) < expected or len(counts) < expected:
         raise corrupt(
@@ -179,6 +204,7 @@ def _check_tiles(
             f"The file is incomplete or damaged: {missing} of {expected} tiles of image {number + 1} lie outside it; "
             "they are hatched and kept from the model."
         )
+    return TilePlaces(offsets=offsets[:expected], counts=counts[:expected], cut=cut)
 
 
 def outside(offsets: NDArray[np.uint64], counts: NDArray[np.uint64], size: int) -> NDArray[np.bool_]:

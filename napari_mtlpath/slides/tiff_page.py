@@ -12,7 +12,7 @@ from napari_mtlpath.slides.pixel_format import JPEG_2000, RGB, YCBCR, pixel_form
 from napari_mtlpath.slides.resample import shrink
 from napari_mtlpath.slides.shared_file import SharedFile
 from napari_mtlpath.slides.source import SlideError, StoredLevel, TileUnreadable
-from napari_mtlpath.slides.structure import MAX_TILE_PIXELS, outside
+from napari_mtlpath.slides.structure import MAX_TILE_PIXELS, TilePlaces, outside
 
 BAND_PX = 512
 """Flat strips (of stripped TIFF, of NDPI) are presented as bands of about this height."""
@@ -34,7 +34,9 @@ class TiffPage:
     name
         The file's name, for messages.
     sparse
-        Whether the vendor declares tiles of 0 bytes to be background; otherwise they are unreadable.
+        Colour of tiles of 0 bytes where the vendor declares them to be background; otherwise they are unreadable.
+    places
+        Where the tiles lie, as the structure check found them; from tifffile when None.
 
     Raises
     ------
@@ -42,7 +44,15 @@ class TiffPage:
         If the pixels cannot be shown correctly.
     """
 
-    def __init__(self, file: SharedFile, page: Any, name: str, *, sparse: tuple[int, int, int] | None) -> None:  # noqa: ANN401  # tifffile is untyped
+    def __init__(
+        self,
+        file: SharedFile,
+        page: Any,  # noqa: ANN401  # tifffile is untyped
+        name: str,
+        *,
+        sparse: tuple[int, int, int] | None = None,
+        places: TilePlaces | None = None,
+    ) -> None:
         self._file = file
         self._page = page
         self._format = pixel_format(page, name)
@@ -53,8 +63,10 @@ class TiffPage:
         self._chunk_height = min(self._chunk_height, self.height) if not page.is_tiled else self._chunk_height
         self._chunk_width = int(page.tilewidth) if page.is_tiled else self.width
         self._planes = int(page.samplesperpixel) if int(page.planarconfig) == 2 else 1
-        self._offsets = np.asarray(page.dataoffsets, np.uint64)
-        self._counts = np.asarray(page.databytecounts, np.uint64)
+        if places is None or page.jpegheader is not None:
+            offsets, counts = np.asarray(page.dataoffsets, np.uint64), np.asarray(page.databytecounts, np.uint64)
+            places = TilePlaces(offsets=offsets, counts=counts, cut=outside(offsets, counts, file.size))
+        self._offsets, self._counts, self._bad = places.offsets, places.counts, places.cut
         self._columns = -(-self.width // self._chunk_width)
         self._rows = -(-self.height // self._chunk_height)
         if len(self._offsets) < self._rows * self._columns * self._planes or len(self._counts) < len(self._offsets):
@@ -64,7 +76,6 @@ class TiffPage:
         self._band = max(1, BAND_PX // self._chunk_height) if flat else 1
         if self._chunk_height * self._band * self._chunk_width > MAX_TILE_PIXELS:
             raise SlideError(f"{name!r} is stored in strips too large to read apart. Convert it to a tiled TIFF.")
-        self._bad = outside(self._offsets, self._counts, file.size)
         self._ndpi_header: bytes | None = page.jpegheader
         ycbcr = {YCBCR: True, RGB: False}.get(int(page.photometric)) if self._planes == 1 else None
         self._prefix = stream_prefix(page.jpegtables, ycbcr=ycbcr)

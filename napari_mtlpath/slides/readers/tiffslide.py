@@ -69,7 +69,10 @@ class _TiffSource(SlideSource):
         properties = tiffslide_properties(slide)
         series = _main_series(tiff, vendor, properties, name)
         sparse = WHITE if vendor == "philips" else None
-        pages = [TiffPage(file, level.keyframe, name, sparse=sparse) for level in series.levels]
+        pages = [
+            TiffPage(file, page, name, sparse=sparse, places=report.places.get(int(page.offset)))
+            for page in (level.keyframe for level in series.levels)
+        ]
         base = pages[0].height, pages[0].width
         levels = [page.level(_downsample(page, base, vendor)) for page in pages]
         kept, dropped = consistent(levels)
@@ -110,7 +113,7 @@ class _TiffSource(SlideSource):
             )
         try:
             with self._lock:
-                return _whole(TiffPage(self._file, self._associated[name], name, sparse=None))
+                return _whole(TiffPage(self._file, self._associated[name], name))
         except FOREIGN_ERRORS as error:
             raise TileUnreadable(f"the {name} image cannot be read: {brief(error)}") from error
 

@@ -1,0 +1,287 @@
+"""How fast tiles are read, as ratios to raw decoding and to peers, interleaved.
+
+    python -m benchmarks.reading [--rounds 7] [--requests 24] [--slides FOLDER]
+
+Goals R1 to R6. The slides are made by ``benchmarks.make_large_slides`` on first use. Everything is CPU time of one
+thread with a warm page cache, except the scaling over two threads, which is wall time. openslide is timed where it is
+installed.
+"""
+
+import argparse
+import importlib.util
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import simplejpeg
+import tifffile
+import tiffslide
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.harness import Goal, Table, compare, write_json
+from benchmarks.make_large_slides import large_slide
+from napari_mtlpath.slides.cache import TileCache
+from napari_mtlpath.slides.open import open_slide
+from napari_mtlpath.slides.resample import shrink
+from napari_mtlpath.slides.resampling import Resampling
+from napari_mtlpath.slides.shared_file import SharedFile
+from napari_mtlpath.slides.slide import Slide
+
+TILE = 256
+Corners = list[tuple[int, int]]
+
+
+class Raw:
+    """The limit: reading and decoding the native tiles that a request touches, and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = SharedFile(path)
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages[0]
+            self.offsets, self.counts = page.dataoffsets, page.databytecounts
+            self.columns = -(-page.imagewidth // TILE)
+
+    def tiles(self, y: int, x: int, size: int) -> list[bytes]:
+        return [
+            self.file.read_at(self.offsets[row * self.columns + column], self.counts[row * self.columns + column])
+            for row in range(y // TILE, -(-(y + size) // TILE))
+            for column in range(x // TILE, -(-(x + size) // TILE))
+        ]
+
+    def read(self, corners: Corners, size: int, *, denominator: int = 1) -> None:
+        least = TILE // denominator
+        for y, x in corners:
+            for data in self.tiles(y, x, size):
+                simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least, min_factor=denominator)
+
+
+def each(function: Callable[[int, int], object], corners: Corners) -> None:
+    """Call for every corner and let each result go at once, as a scan does."""
+    for y, x in corners:
+        function(y, x)
+
+
+def uncached(path: Path) -> Slide:
+    return open_slide(path, cache=TileCache(max_bytes=0))
+
+
+def corners_of(side: int, size: int, count: int, *, aligned: bool, seed: int = 1) -> Corners:
+    random = np.random.default_rng(seed)
+    places = random.integers(0, side - size - 1, (count, 2))
+    return [(int(y) // TILE * TILE, int(x) // TILE * TILE) if aligned else (int(y), int(x)) for y, x in places]
+
+
+def regions(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table], list[Goal]]:
+    """R1 and R2: any tile against raw decoding and against tiffslide."""
+    slide, peer, raw = uncached(path), tiffslide.TiffSlide(path), Raw(path)
+    tables, goals = {}, []
+    for size, aligned in ((256, True), (256, False), (1024, True), (1024, False)):
+        name = f"{'aligned' if aligned else 'any'} {size}"
+        where = corners_of(slide.height, size, requests if size == 256 else max(4, requests // 6), aligned=aligned)
+        table = compare(
+            {
+                "raw decode": lambda where=where, size=size: raw.read(where, size),
+                "ours": lambda where=where, size=size: each(lambda y, x: slide.read_region(y, x, size, size), where),
+                "tiffslide": lambda where=where, size=size: each(
+                    lambda y, x: peer.read_region((x, y), 0, (size, size), as_array=True), where
+                ),
+            },
+            rounds=rounds,
+        )
+        tables[name] = table
+        print(f"\n{name}\n{table.show('raw decode')}")
+        goals.append(
+            Goal(name=f"R1 {name}: ours / raw decode", value=table.ratio("ours", "raw decode").median, limit=1.15)
+        )
+        limit = {("aligned 256"): 0.33, ("any 1024"): 0.70}.get(name)
+        if limit is not None:
+            goals.append(
+                Goal(name=f"R2 {name}: ours / tiffslide", value=table.ratio("ours", "tiffslide").median, limit=limit)
+            )
+    return tables, goals
+
+
+def sizes(small: Path, large: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table], list[Goal]]:
+    """R3: the slide's size does not matter."""
+    ours = {name: uncached(path) for name, path in (("20k", small), ("60k", large))}
+    where = {name: corners_of(slide.height, 256, requests, aligned=True) for name, slide in ours.items()}
+    table = compare(
+        {
+            name: lambda name=name: each(lambda y, x: ours[name].read_region(y, x, 256, 256), where[name])
+            for name in ours
+        },
+        rounds=rounds,
+    )
+    print(f"\naligned 256 on 20k and 60k\n{table.show('20k')}")
+    return {"sizes": table}, [Goal(name="R3 60k / 20k, aligned 256", value=table.ratio("60k", "20k").median, limit=1.2)]
+
+
+def squares(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table], list[Goal]]:
+    """R4: 1024 px to 256 px."""
+    slide, peer, raw = uncached(path), tiffslide.TiffSlide(path), Raw(path)
+    where = corners_of(slide.height, 1024, max(4, requests // 6), aligned=True)
+
+    def full(y: int, x: int) -> NDArray[np.uint8]:
+        out = np.empty((1024, 1024, 3), np.uint8)
+        for number, data in enumerate(raw.tiles(y, x, 1024)):
+            row, column = divmod(number, 4)
+            tile = imagecodecs.jpeg8_decode(data)
+            out[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = tile
+        return shrink(out, 4)
+
+    def scan(resampling: Resampling, shift: int = 0) -> Callable[[], None]:
+        return lambda: each(lambda y, x: square(slide, y + shift, x + shift, resampling), where)
+
+    candidates: dict[str, Callable[[], object]] = {
+        "ours, scaled": scan(Resampling.SCALED),
+        "ours, area": scan(Resampling.AREA),
+        "ours, stored level": scan(Resampling.STORED),
+        "ours, scaled, any corner": scan(Resampling.SCALED, 101),
+        "raw scaled decode": lambda: raw.read(where, 1024, denominator=4),
+        "full decode + area": lambda: each(full, where),
+        "tiffslide + PIL bilinear": lambda: each(
+            lambda y, x: bilinear(peer.read_region((x, y), 0, (1024, 1024))), where
+        ),
+    }
+    limits = {"tiffslide + PIL bilinear": 0.12, "full decode + area": 0.35}
+    if importlib.util.find_spec("openslide") is not None:
+        import openslide
+
+        other = openslide.OpenSlide(path)
+        candidates["openslide + PIL bilinear"] = lambda: each(
+            lambda y, x: bilinear(other.read_region((x, y), 0, (1024, 1024)).convert("RGB")), where
+        )
+        limits["openslide + PIL bilinear"] = 0.06
+    table = compare(candidates, rounds=rounds)
+    print(f"\n1024 to 256\n{table.show('full decode + area')}")
+    ours = np.array([square(slide, y, x, Resampling.SCALED) for y, x in where], float)
+    errors = np.abs(ours - np.array([full(y, x) for y, x in where], float))
+    peers = [np.asarray(bilinear(peer.read_region((x, y), 0, (1024, 1024))), float)[..., :3] for y, x in where]
+    theirs = np.abs(np.array(peers) - np.array([full(y, x) for y, x in where], float))
+    goals = [
+        Goal(name=f"R4 ours, scaled / {name}", value=table.ratio("ours, scaled", name).median, limit=limit)
+        for name, limit in limits.items()
+    ]
+    goals.append(Goal(name="R4 mean error against the area mean, grey levels", value=float(errors.mean()), limit=0.25))
+    goals.append(Goal(name="R4 largest error", value=float(errors.max()), limit=10))
+    goals.append(
+        Goal(name="R4 mean error / that of PIL bilinear", value=float(errors.mean() / theirs.mean()), limit=0.3)
+    )
+    return {"squares": table}, goals
+
+
+def bilinear(image: Image.Image) -> Image.Image:
+    return image.resize((256, 256), Image.Resampling.BILINEAR)
+
+
+def square(slide: Slide, y: int, x: int, resampling: Resampling) -> NDArray[np.uint8]:
+    return slide.read_square(y, x, 1024, tile_px=256, resampling=resampling).array
+
+
+def scaling(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table], list[Goal]]:
+    """R5: a scan with two threads, beside what two threads gain that only decode (other programs run here too)."""
+    slide = uncached(path)
+    where = corners_of(slide.height, 1024, max(32, requests * 2), aligned=True)
+
+    raw = Raw(path)
+
+    def scan(corners: Corners) -> None:
+        each(lambda y, x: square(slide, y, x, Resampling.SCALED), corners)
+
+    def limit(corners: Corners) -> None:
+        raw.read(corners, 1024, denominator=4)
+
+    table = compare(
+        {
+            "1 thread": lambda: scan(where),
+            "2 threads": lambda: halves(scan, where),
+            "raw, 1 thread": lambda: limit(where),
+            "raw, 2 threads": lambda: halves(limit, where),
+        },
+        rounds=rounds,
+    )
+    gain = 1 / table.ratio("2 threads", "1 thread", clock="wall").median
+    best = 1 / table.ratio("raw, 2 threads", "raw, 1 thread", clock="wall").median
+    print(f"\nscan 1024 to 256\n{table.show('1 thread')}\nwall gain {gain:.2f}, of raw decoding {best:.2f}")
+    return {"scaling": table}, [
+        Goal(name="R5 wall gain of 2 threads", value=gain, limit=1.8, at_most=False),
+        Goal(name="R5 the same over the gain of raw decoding", value=gain / best, limit=0.95, at_most=False),
+    ]
+
+
+def halves(work: Callable[[Corners], None], corners: Corners) -> None:
+    threads = [threading.Thread(target=work, args=(corners[half::2],)) for half in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def opening(path: Path, *, rounds: int) -> tuple[dict[str, Table], list[Goal]]:
+    """R6: opening the large slide."""
+    candidates: dict[str, Callable[[], object]] = {
+        "ours": lambda: open_slide(path).close(),
+        "tiffslide": lambda: tiffslide.TiffSlide(path).properties,
+    }
+    if importlib.util.find_spec("openslide") is not None:
+        import openslide
+
+        candidates["openslide"] = lambda: openslide.OpenSlide(path).close()
+    table = compare(candidates, rounds=rounds)
+    reference = "openslide" if "openslide" in candidates else "tiffslide"
+    print(f"\nopening 60k\n{table.show(reference)}")
+    ratio = table.ratio("ours", reference).median
+    return {"opening": table}, [Goal(name=f"R6 opening 60k: ours / {reference}", value=ratio, limit=1.0)]
+
+
+def jpeg_2000(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table], list[Goal]]:
+    """JPEG 2000 by its own yardstick: the raw decoding of the same tiles."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "j2k.tif"
+        pixels = open_slide(path).read_region(0, 0, 2048, 2048).array
+        tifffile.imwrite(made, pixels, photometric="rgb", tile=(TILE, TILE), compression="jpeg2000", metadata=None)
+        slide, raw = uncached(made), Raw(made)
+        where = corners_of(2048, 256, max(4, requests // 4), aligned=True)
+        table = compare(
+            {
+                "raw decode": lambda: [
+                    imagecodecs.jpeg2k_decode(data) for y, x in where for data in raw.tiles(y, x, 256)
+                ],
+                "ours": lambda: each(lambda y, x: slide.read_region(y, x, 256, 256), where),
+            },
+            rounds=rounds,
+        )
+    print(f"\nJPEG 2000, aligned 256\n{table.show('raw decode')}")
+    ratio = table.ratio("ours", "raw decode").median
+    return {"jpeg 2000": table}, [Goal(name="JPEG 2000: ours / raw decode", value=ratio, limit=1.15)]
+
+
+def main(*, rounds: int, requests: int, slides: Path | None) -> None:
+    small, large = (large_slide(name, out=slides) for name in ("s20k", "s60k"))
+    parts = [
+        regions(small, rounds=rounds, requests=requests),
+        sizes(small, large, rounds=rounds, requests=requests),
+        squares(small, rounds=rounds, requests=requests),
+        scaling(small, rounds=rounds, requests=requests),
+        opening(large, rounds=rounds),
+        jpeg_2000(small, rounds=rounds, requests=requests),
+    ]
+    goals = [goal for _, found in parts for goal in found]
+    print("\n" + "\n".join(str(goal) for goal in goals))
+    tables = {name: table for found, _ in parts for name, table in found.items()}
+    print(write_json("reading", goals=goals, tables=tables))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--requests", type=int, default=24)
+    parser.add_argument(
+        "--slides", type=Path, default=None, help="folder of the large slides; the user's cache by default"
+    )
+    arguments = parser.parse_args()
+    main(rounds=arguments.rounds, requests=arguments.requests, slides=arguments.slides)

@@ -8,7 +8,6 @@ from napari_mtlpath.viewer.binding import session_of
 from napari_mtlpath.viewer.docks.model_chooser import ModelChooser
 from napari_mtlpath.viewer.docks.predictions import PredictionsForm
 from napari_mtlpath.viewer.docks.section import SectionDock
-from napari_mtlpath.viewer.docks.shortcuts import hold_keys
 
 
 class ModelForm(QWidget):
@@ -18,11 +17,11 @@ class ModelForm(QWidget):
     ----------
     session
         The session.
-    viewer
-        Where the keys are bound; None without one.
+    _viewer
+        Not used; every section is made alike.
     """
 
-    def __init__(self, session: Session, viewer: "napari.Viewer | None" = None) -> None:
+    def __init__(self, session: Session, _viewer: "napari.Viewer | None" = None) -> None:
         super().__init__()
         self.setObjectName("model-form")
         self._chooser = ModelChooser(session)
@@ -35,8 +34,6 @@ class ModelForm(QWidget):
         layout.addWidget(self._chooser)
         layout.addWidget(line)
         layout.addWidget(self._predictions)
-        if viewer is not None:
-            hold_keys(viewer, session, self)
 
 
 class ModelSection(SectionDock):
@@ -44,4 +41,4 @@ class ModelSection(SectionDock):
 
     def __init__(self, viewer: napari.Viewer) -> None:
         session = session_of(viewer)
-        super().__init__(session, ModelForm(session, viewer))
+        super().__init__(session, ModelForm(session, viewer), viewer)

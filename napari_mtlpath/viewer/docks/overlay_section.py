@@ -31,7 +31,7 @@ from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe, plain_tooltip
 from napari_mtlpath.viewer.docks.legend import Legend, colormap_icon
 from napari_mtlpath.viewer.docks.section import SectionDock
-from napari_mtlpath.viewer.docks.shortcuts import HIDE_KEY, TASK_KEY, hold_keys
+from napari_mtlpath.viewer.docks.shortcuts import HIDE_KEY, TASK_KEY
 from napari_mtlpath.viewer.docks.slide_view import SlideView
 
 SLIDER_STEPS = 200
@@ -86,8 +86,6 @@ class OverlayForm(QWidget):
         self._build()
         self._connect()
         self._show_tasks()
-        if viewer is not None:
-            hold_keys(viewer, session, self)
 
     def _fill(self) -> None:
         for kind, button in self._kinds.items():
@@ -227,4 +225,4 @@ class OverlaySection(SectionDock):
 
     def __init__(self, viewer: napari.Viewer) -> None:
         session = session_of(viewer)
-        super().__init__(session, OverlayForm(session, viewer))
+        super().__init__(session, OverlayForm(session, viewer), viewer)

@@ -89,4 +89,4 @@ class PathologyPanel(SectionDock):
 
     def __init__(self, viewer: napari.Viewer) -> None:
         session = session_of(viewer)
-        super().__init__(session, PanelForm(session, viewer))
+        super().__init__(session, PanelForm(session, viewer), viewer)

@@ -1,12 +1,9 @@
 """The docks' keys: bound while a dock is open, given back when the last one closes."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from napari_mtlpath.session.session import Session
-
-if TYPE_CHECKING:
-    from qtpy.QtCore import QObject
 
 PAUSE_KEY = "K"
 RERUN_KEY = "Shift-K"
@@ -18,8 +15,8 @@ _open: "WeakKeyDictionary[Session, int]" = WeakKeyDictionary()
 """How many docks of a session hold its keys."""
 
 
-def hold_keys(viewer: Any, session: Session, owner: "QObject") -> None:  # noqa: ANN401 - a viewer or its proxy
-    """Bind the keys to a viewer until `owner` is destroyed, and beyond it while another dock holds them.
+class KeyHold:
+    """One dock's wish for the keys: bound while at least one dock of the viewer holds them.
 
     Parameters
     ----------
@@ -27,26 +24,35 @@ def hold_keys(viewer: Any, session: Session, owner: "QObject") -> None:  # noqa:
         The viewer, of which a weak reference is kept.
     session
         What the keys act on.
-    owner
-        The dock.
     """
-    viewer = getattr(viewer, "__wrapped__", viewer)
-    _open[session] = _open.get(session, 0) + 1
-    if _open[session] == 1:
-        weak = ref(session)
-        for key, act in _ACTIONS.items():
-            viewer.bind_key(key, lambda _, act=act: _act(weak, act), overwrite=True)
-    weak_viewer, weak_session = ref(viewer), ref(session)
-    owner.destroyed.connect(lambda: _release(weak_viewer(), weak_session()))
 
+    def __init__(self, viewer: Any, session: Session) -> None:  # noqa: ANN401 - a viewer or its proxy
+        self._viewer = ref(getattr(viewer, "__wrapped__", viewer))
+        self._session = ref(session)
+        self._held = False
 
-def _release(viewer: Any, session: Session | None) -> None:  # noqa: ANN401
-    if viewer is None or session is None:
-        return
-    _open[session] = _open.get(session, 1) - 1
-    if _open[session] == 0:
-        for key in _ACTIONS:
-            viewer.bind_key(key, None, overwrite=True)
+    def hold(self) -> None:
+        """Bind the keys, unless they are. Holding twice is harmless."""
+        viewer, session = self._viewer(), self._session()
+        if self._held or viewer is None or session is None:
+            return
+        self._held = True
+        _open[session] = _open.get(session, 0) + 1
+        if _open[session] == 1:
+            weak = self._session
+            for key, act in _ACTIONS.items():
+                viewer.bind_key(key, lambda _, act=act: _act(weak, act), overwrite=True)
+
+    def release(self, _: object = None) -> None:
+        """Give the keys back, unless another dock holds them. Releasing twice is harmless."""
+        viewer, session = self._viewer(), self._session()
+        if not self._held or viewer is None or session is None:
+            return
+        self._held = False
+        _open[session] -= 1
+        if _open[session] == 0:
+            for key in _ACTIONS:
+                viewer.bind_key(key, None, overwrite=True)
 
 
 def _act(session: "ref[Session]", act: Any) -> None:  # noqa: ANN401

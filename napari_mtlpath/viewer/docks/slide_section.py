@@ -153,4 +153,4 @@ class SlideSection(SectionDock):
 
     def __init__(self, viewer: napari.Viewer) -> None:
         session = session_of(viewer)
-        super().__init__(session, SlideForm(session, viewer))
+        super().__init__(session, SlideForm(session, viewer), viewer)

@@ -4,7 +4,7 @@ VENV ?= .venv
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test bench constraints clean
+.PHONY: help venv demo test bench pictures constraints clean
 
 help:  ## say what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,6 +24,10 @@ test: venv  ## run every check: ruff, mypy, import contracts, manifest, pytest (
 
 bench: venv  ## measure against peers and limits; writes JSON below build/bench/
 	@.ci/display $(VENV)/bin/python -m benchmarks
+
+pictures: venv  ## make the pictures in docs/images/ anew
+	@mkdir -p docs/images
+	@MTLPATH_WRITE_PICTURES=1 .ci/display $(VENV)/bin/python -m pytest -q tests/journeys/test_documented_pictures.py
 
 constraints: venv  ## write constraints.txt from the versions in .venv/: run it after testing an upgrade, then commit
 	@{ echo "# Versions that were tested together. Made by 'make constraints'."; \

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,7 +60,11 @@ def demo(
 def _again_under_xvfb() -> int:
     """Run this very command under a virtual display and return its exit status."""
     command = under_xvfb([sys.executable, "-m", "napari_mtlpath.cli.main", *sys.argv[1:]])
-    return subprocess.run(command, env={**os.environ, UNDER_XVFB: "1"}, check=False).returncode
+    with tempfile.TemporaryDirectory(prefix="mtlpath-demo-") as folder:
+        # Settings of their own, so that pictures look the same everywhere and the user's stay as they are.
+        settings = {"NAPARI_CONFIG": str(Path(folder) / "settings.yaml"), UNDER_XVFB: "1"}
+        environment = {key: value for key, value in os.environ.items() if key != "WAYLAND_DISPLAY"}
+        return subprocess.run(command, env=environment | settings, check=False).returncode
 
 
 def _launch(slide: Path | None, sample: str | None, model: str | None) -> "Launch":

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from napari_mtlpath.cli.display import has_display, under_xvfb
+
 GRAPHICS_SECONDS = 60.0  # a cold start of Qt on a slow disk takes some seconds; a hung driver never answers
 
 
@@ -101,9 +103,8 @@ def _qt() -> Finding:
 def _display() -> Finding:
     if sys.platform != "linux":
         return Finding(part="display", works=True, found=f"the one of {platform.system()}")
-    shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if shown:
-        return Finding(part="display", works=True, found=shown)
+    if has_display():
+        return Finding(part="display", works=True, found=os.environ.get("DISPLAY") or os.environ["WAYLAND_DISPLAY"])
     if shutil.which("xvfb-run"):
         return Finding(part="display", works=True, found="none, but Xvfb is there for a virtual one")
     advice = "Set DISPLAY, or install a virtual display: apt-get install xvfb xauth"
@@ -127,8 +128,6 @@ def _graphics() -> Finding:
 
 def with_display(command: list[str]) -> list[str]:
     """Return the command, run under a virtual display where there is none and Xvfb is installed."""
-    from napari_mtlpath.cli.display import has_display, under_xvfb
-
     if has_display() or shutil.which("xvfb-run") is None:
         return command
     return under_xvfb(command)

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from typer.testing import CliRunner
 
+from napari_mtlpath.cli.display import has_display
 from napari_mtlpath.cli.main import app
 
 COMMANDS = ("demo", "view", "info", "models", "predict", "train", "doctor")
@@ -164,6 +165,14 @@ def test_view_without_a_display_says_so(small_tiff: Path, monkeypatch: pytest.Mo
     result = run("view", small_tiff, "--mpp", "0.5")
     assert result.exit_code == 1
     assert "display" in result.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no X11")
+@pytest.mark.parametrize(("display", "there"), [("", False), (":4711", False), ("elsewhere:10.0", True)])
+def test_a_display_that_is_gone_does_not_count(display: str, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert has_display() is there
 
 
 def test_demo_refuses_a_slide_and_a_sample_at_once(small_tiff: Path, monkeypatch: pytest.MonkeyPatch) -> None:

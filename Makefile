@@ -31,7 +31,7 @@ pictures: venv  ## make the pictures in docs/images/ anew
 
 constraints: venv  ## write constraints.txt from the versions in .venv/: run it after testing an upgrade, then commit
 	@{ echo "# Versions that were tested together. Made by 'make constraints'."; \
-	  $(VENV)/bin/uv pip freeze --quiet --python $(VENV)/bin/python --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | grep -v -E '^(pip|uv)=='; } > constraints.txt.partial
+	  PATH="$(VENV)/bin:$$PATH" uv pip freeze --quiet --python $(VENV)/bin/python --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | grep -v -E '^(pip|uv)=='; } > constraints.txt.partial
 	@mv constraints.txt.partial constraints.txt
 
 clean:  ## remove the environment and everything built

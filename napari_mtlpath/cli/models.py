@@ -59,7 +59,8 @@ def _slide_model(card: "ModelCard") -> "Table":
     made = table(card.name, card.title or card.summary)
     for task in card.tasks:
         add_row(made, f"task {task.name}", f"{task.question or task.title} ({_kind(task)})")
-        add_row(made, "", metric_words(card.metrics.get(task.name, {})))
+        for group, metrics in groups_of(card.metrics, task.name).items():
+            add_row(made, "", f"{group.removeprefix(task.name).strip()}: ".removeprefix(": ") + metric_words(metrics))
     add_row(made, "made for", card.made_for or "not stated")
     add_row(made, "encoder", f"{card.encoder}; tiles of {card.tile.tile_um:g} um, {card.tile.tile_px} px")
     add_row(made, "aggregator", card.aggregator)
@@ -77,6 +78,17 @@ def _encoders(cards: "list[EncoderCard]") -> "Table":
     for card in cards:
         add_row(made, card.name, card.family, card.features, card.licence, card.made_for)
     return made
+
+
+def groups_of(metrics: Mapping[str, Mapping[str, float | str]], task: str) -> Mapping[str, Mapping[str, float | str]]:
+    """Return the groups of metrics whose first word is the task's name: its own, and those such as "dab of a tile".
+
+    Examples
+    --------
+    >>> list(groups_of({"dab": {}, "dab of a tile": {}, "dabble": {}}, "dab"))
+    ['dab', 'dab of a tile']
+    """
+    return {group: found for group, found in metrics.items() if group.split(" ")[0] == task} or {task: {}}
 
 
 def metric_words(metrics: Mapping[str, float | str]) -> str:

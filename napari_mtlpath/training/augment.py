@@ -16,7 +16,7 @@ TURNS = 8
 class Augmentation:
     """How far tiles are changed; every value 0 (and `dihedral` false) leaves them as they are.
 
-    Rotation, zoom and shift interpolate, so tiles get smoother than those the network will see later: where fine texture
+    Rotation, zoom and shift interpolate, so tiles get smoother than those the network will see later: where texture
     matters, prefer `dihedral`, which moves pixels and changes none.
 
     Attributes
@@ -71,16 +71,18 @@ class Augmentation:
         return ((images - mean) * contrast + mean) * gain + brightness
 
 
-def laid_down(
-    images: Float[Tensor, "tile 3 y x"], turns: Int[Tensor, " tile"]
-) -> Float[Tensor, "tile 3 y x"]:
+def laid_down(images: Float[Tensor, "tile 3 y x"], turns: Int[Tensor, " tile"]) -> Float[Tensor, "tile 3 y x"]:
     """Return square images laid down in one of eight ways each: quarter turns, from 4 on mirrored first."""
     laid = torch.empty_like(images)
     for turn in range(TURNS):
         chosen = turns == turn
-        some = images[chosen].flip(3) if turn >= TURNS // 2 else images[chosen]
-        laid[chosen] = torch.rot90(some, turn % 4, (2, 3))
+        laid[chosen] = turned_tiles(images[chosen].permute(0, 2, 3, 1), turn).permute(0, 3, 1, 2)
     return laid
+
+
+def turned_tiles(tiles: Tensor, turn: int) -> Tensor:
+    """Return square tiles [tile, y, x, 3] laid down in way `turn`, 0 to 7: quarter turns, from 4 on mirrored first."""
+    return torch.rot90(tiles.flip(2) if turn >= TURNS // 2 else tiles, turn % 4, (1, 2))
 
 
 def _spread(count: int, generator: torch.Generator) -> Float[Tensor, " draw"]:

@@ -110,7 +110,7 @@ class TilesConfig(_Table):
 class SmearBags(_Table):
     """Bags of simulated smears; witness rates run from the lower to the higher one, both shares over their ranges.
 
-    Training smears are squares of `training_sides` cells, drawn evenly (`rows` x `columns` where that is empty), so that
+    Training smears are squares of `training_sides` cells, drawn evenly (`rows` x `columns` if that is empty), so that
     a model has seen parts of slides too; selection and test smears have `rows` x `columns` cells.
     """
 

@@ -29,7 +29,7 @@ def publish_model(
         encoder_sha256=source.encoder.digest,
         tile=source.spec,
         aggregator=config.aggregator.name,
-        options=dict(config.aggregator.options),
+        options=dict(module.options),
         metrics=metrics,
         provenance={
             **stated,

@@ -115,11 +115,27 @@ class SmearBagSource(BagSource):
         self.facts = self._facts()
 
     def train(self, epoch: int, generator: torch.Generator) -> Iterator[Bag]:
-        """Yield fresh smears each epoch, or the same ones in a new order where the config says `fresh = false`."""
+        """Yield fresh smears each epoch, or the same ones in a new order where the config says `fresh = false`.
+
+        In the first `easy_epochs` fresh smears hold more witnesses; of the fixed ones, those that hold too few are
+        replaced by others of the same set.
+        """
         count = self.bags_per_epoch
+        easiest = self._rates(epoch)
+        rates = easiest if self.table.fresh else self.rates
         first = FIRST_SEED["train"] + (epoch * count if self.table.fresh else 0)
-        rates = self._rates(epoch)
+        skipped: list[int] = []
+        given: list[int] = []
         for number in torch.randperm(count, generator=generator).tolist():
+            bag = self._bag("train", first + number, rates=rates, positive=number % 2 == 1)
+            if bag.labels[0] > 0 and float(bag.truth["basophils"].double().mean()) < 0.9 * easiest[0]:
+                skipped.append(number)
+                continue
+            given.append(number)
+            yield bag
+        positives = [number for number in given if number % 2 == 1] or given
+        for place in range(len(skipped)):
+            number = positives[place % len(positives)]
             yield self._bag("train", first + number, rates=rates, positive=number % 2 == 1)
 
     def selection(self) -> Sequence[Bag]:

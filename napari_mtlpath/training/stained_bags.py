@@ -39,8 +39,8 @@ class _EmbeddedField:
 class StainedBagSource(BagSource):
     """Regions of 1 x 1 to the whole part's tiles; labels are means of the tiles' shares.
 
-    Training regions lie in the left part of each section. Those of selection and of the final figures lie in the right
-    part (selection in its upper half of the grid, figures in the lower), with a gap in between.
+    Training regions lie in the upper part of each section. Those of selection lie in the lower left, those of the final
+    figures in the lower right, with gaps in between.
     """
 
     tasks = STAIN_TASKS
@@ -56,13 +56,13 @@ class StainedBagSource(BagSource):
         halves = [_halves(section, gap_px=side) for section in sides.validation]
         self.fields = {
             "train": self._embedded(sides.train, offsets),
-            "selection": self._embedded([upper for upper, _ in halves], offsets[::5]),
-            "test": self._embedded([lower for _, lower in halves], offsets[::5]),
+            "selection": self._embedded([left for left, _ in halves], offsets[::5]),
+            "test": self._embedded([right for _, right in halves], offsets[::5]),
         }
         self.facts = {
             "data": f"regions of {', '.join(section.name for section in sections)}, tiles of {side} px",
-            "training_regions": f"{table.bags_per_epoch} per epoch, drawn anew, in the left {TRAIN_SHARE:.0%} of each",
-            "test_regions": f"{TEST_BAGS}, in the lower right of each; the best epoch was chosen on the upper right",
+            "training_regions": f"{table.bags_per_epoch} per epoch, drawn anew, in the upper {TRAIN_SHARE:.0%} of each",
+            "test_regions": f"{TEST_BAGS}, in the lower right of each; the best epoch was chosen on the lower left",
             "labels": "stain separation (pixels above Otsu's threshold), no pathologist; of regions and tiles",
         }
 
@@ -73,7 +73,7 @@ class StainedBagSource(BagSource):
             yield self._draw("train", number, random)
 
     def selection(self) -> Sequence[Bag]:
-        """Return regions of the upper right."""
+        """Return regions of the lower left."""
         return self._selection
 
     def figures(self, answer: Answer) -> CardMetrics:
@@ -154,9 +154,9 @@ class StainedBagSource(BagSource):
 
 
 def _halves(section: StainedImage, *, gap_px: int) -> tuple[StainedImage, StainedImage]:
-    """Split a part by rows, with a gap."""
-    middle = section.pixels.shape[0] // 2
-    return section.part(rows=slice(0, middle)), section.part(rows=slice(middle + gap_px, None))
+    """Split a part by columns, with a gap."""
+    middle = section.pixels.shape[1] // 2
+    return section.part(columns=slice(0, middle)), section.part(columns=slice(middle + gap_px, None))
 
 
 def _rows(truth: np.ndarray, said: np.ndarray, trivial: np.ndarray) -> dict[str, float | str]:

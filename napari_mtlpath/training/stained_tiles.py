@@ -1,4 +1,4 @@
-"""Tiles and bags cut from stain-separated sections, the left part for training, the right part for validation."""
+"""Tiles and bags cut from stain-separated sections, the upper part for training, the lower part for validation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from napari_mtlpath.training.tile_data import LabelledTiles, TileData
 from napari_mtlpath.units import Microns, TilePixels
 
 TRAIN_SHARE = 0.6
-"""The left 60 % of each section's columns are for training; a gap of one tile keeps crops from reaching across."""
+"""The upper 60 % of each section's rows are for training; a gap of one tile keeps crops from reaching across."""
 
 BARE_SHARE = 0.15
 """Largest share of tiles without any labelled pixel: most of a slide is bare glass, and says nothing."""
@@ -32,12 +32,12 @@ class Sides:
 
 
 def spatial_sides(sections: Sequence[StainedImage], *, gap_px: int) -> Sides:
-    """Split each section by columns, with `gap_px` columns between the sides that belong to neither."""
-    cuts = [round(section.pixels.shape[1] * TRAIN_SHARE) for section in sections]
+    """Split each section by rows, with `gap_px` rows between the sides that belong to neither."""
+    cuts = [round(section.pixels.shape[0] * TRAIN_SHARE) for section in sections]
     return Sides(
-        train=tuple(section.part(columns=slice(0, cut)) for section, cut in zip(sections, cuts, strict=True)),
+        train=tuple(section.part(rows=slice(0, cut)) for section, cut in zip(sections, cuts, strict=True)),
         validation=tuple(
-            section.part(columns=slice(cut + gap_px, None)) for section, cut in zip(sections, cuts, strict=True)
+            section.part(rows=slice(cut + gap_px, None)) for section, cut in zip(sections, cuts, strict=True)
         ),
     )
 
@@ -54,7 +54,7 @@ def stained_tiles(table: StainedTiles, sections: Sequence[StainedImage]) -> Tile
         averaged=tuple(task.name for task in STAIN_TASKS),
         facts={
             "data": f"{count} random crops of {', '.join(section.name for section in sections)}",
-            "split": f"by place: the left {TRAIN_SHARE:.0%} of each section trains, the rest but for a gap validates",
+            "split": f"by place: the upper {TRAIN_SHARE:.0%} of each section trains, the rest but for a gap validates",
             "labels": "stain separation (share of pixels above Otsu's threshold), no pathologist",
         },
     )

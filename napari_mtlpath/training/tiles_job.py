@@ -1,6 +1,6 @@
 """Training of a tile encoder on labelled tiles, all tasks interleaved in every batch, labels partial."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from napari_mtlpath.encoders.encoder import EncoderFamily
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.plugins import PluginFolder
-from napari_mtlpath.tasks import Classification, Task
+from napari_mtlpath.tasks import Classification
 from napari_mtlpath.training.averaging import round_to_float16
 from napari_mtlpath.training.config import TilesConfig
 from napari_mtlpath.training.evaluation import accuracy, macro_f1, r2
@@ -20,9 +20,9 @@ from napari_mtlpath.training.job import Job, Validation
 from napari_mtlpath.training.losses.supervised import labelled_tasks, multi_task_loss
 from napari_mtlpath.training.multi_head import MultiHead
 from napari_mtlpath.training.publish_encoder import publish_encoder
-from napari_mtlpath.training.tile_data import LabelledTiles, TileData
-
-VALIDATION_BATCH = 128
+from napari_mtlpath.training.tile_answers import answer_tiles
+from napari_mtlpath.training.tile_data import TileData
+from napari_mtlpath.training.tile_figures import encoder_figures
 
 
 class TilesJob(Job):
@@ -63,9 +63,9 @@ class TilesJob(Job):
         """Write the encoder's folder, with figures measured on its float16 weights."""
         round_to_float16(self.module)
         self.module.eval()
-        answers = answer_tiles(self.module, self.data.tasks, self.data.validation, device=self.device)
+        metrics = encoder_figures(self.module, self.data, device=self.device)
         return publish_encoder(
-            folder, config=self.config, data=self.data, module=self.module, answers=answers, facts=facts
+            folder, config=self.config, data=self.data, module=self.module, metrics=metrics, facts=facts
         )
 
 
@@ -80,30 +80,6 @@ def build_multi_head(config: TilesConfig, data: TileData) -> MultiHead:
     return MultiHead(
         encoder.module.requires_grad_(True), features=encoder.features, tasks=data.tasks, dropout=config.encoder.dropout
     )
-
-
-@torch.inference_mode()
-def answer_tiles(
-    module: MultiHead, tasks: Sequence[Task], side: LabelledTiles, *, device: torch.device
-) -> Float[NDArray, "tile task"]:
-    """Return each task's answer for every tile: the class index, or the value."""
-    columns: dict[str, list[NDArray[np.float64]]] = {task.name: [] for task in tasks}
-    for start in range(0, len(side.tiles), VALIDATION_BATCH):
-        logits = module(side.tiles[start : start + VALIDATION_BATCH].to(device))
-        for task in tasks:
-            columns[task.name].append(decide(task, logits[task.name]))
-    return np.stack([np.concatenate(columns[task.name]) for task in tasks], axis=1)
-
-
-def decide(task: Task, logits: Float[Tensor, "tile output"]) -> NDArray[np.float64]:
-    """Return the class index (at a probability of 0.5 for a binary task), or the value of a regression task."""
-    if not isinstance(task, Classification):
-        answer = logits[:, 0]
-    elif task.is_binary:
-        answer = logits[:, 0] > 0
-    else:
-        answer = logits.argmax(1)
-    return answer.double().cpu().numpy()
 
 
 def summary(data: TileData, answers: Float[NDArray, "tile task"]) -> dict[str, float]:

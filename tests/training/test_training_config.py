@@ -21,7 +21,7 @@ def changed(table: str, **values: object) -> dict[str, object]:
 
 
 def test_unknown_key_is_named():
-    with pytest.raises(ConfigError, match="optimisation.epoch is not a known key"):
+    with pytest.raises(ConfigError, match=r"optimisation\.epoch is not a known key"):
         parse_config(changed("optimisation", epoch=3))
 
 

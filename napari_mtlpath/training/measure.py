@@ -1,0 +1,89 @@
+"""Measuring a released model again from its folder, and writing the figures into its card."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from napari_mtlpath.encoders.cards import ENCODER_FILE, EncoderCard, encoder_toml, read_encoder_card
+from napari_mtlpath.encoders.load import load_encoder
+from napari_mtlpath.encoders.readme import encoder_readme
+from napari_mtlpath.files import replacing
+from napari_mtlpath.tasks import Classification, Regression, Task
+from napari_mtlpath.training.bags import CardMetrics
+from napari_mtlpath.training.config import BagsConfig, TilesConfig, read_config
+from napari_mtlpath.training.multi_head import MultiHead
+from napari_mtlpath.training.publish_encoder import CONFIG_FILE, HEADS_FILE
+from napari_mtlpath.training.sources import bag_source, tile_data
+from napari_mtlpath.training.tile_figures import encoder_figures
+from napari_mtlpath.zoo.card import MODEL_FILE, read_model_card
+from napari_mtlpath.zoo.load import load_model
+from napari_mtlpath.zoo.save import model_readme, model_toml
+
+
+def measure(folder: Path, *, data: tuple[Path, ...] = ()) -> CardMetrics:
+    """Return the figures of the released model in `folder`, from its weights as they lie there.
+
+    They are those that training wrote into the card: the same validation data, the same floors.
+
+    Parameters
+    ----------
+    folder
+        A tile encoder's or slide model's folder with its ``train.toml``.
+    data
+        More folders to look for data files in.
+    """
+    config = read_config(folder / CONFIG_FILE)
+    match config:
+        case TilesConfig():
+            tiles = tile_data(config.data, folders=data)
+            module = load_multi_head(folder)
+            return encoder_figures(module, tiles, device=torch.device("cpu"))
+        case BagsConfig():
+            model = load_model(folder, device="cpu")
+            source = bag_source(config, folders=data, device=torch.device("cpu"))
+            with torch.inference_mode():
+                return source.figures(lambda features: model.aggregator(features, explain=True))
+
+
+def add_figures(folder: Path, groups: CardMetrics) -> None:
+    """Write groups of figures into the card and README in `folder`, replacing groups of the same names."""
+    if (folder / ENCODER_FILE).is_file():
+        card = read_encoder_card(folder)
+        _rewrite_encoder(folder, replace(card, metrics={**card.metrics, **groups}))
+        return
+    model = read_model_card(folder)
+    model = replace(model, metrics={**model.metrics, **groups})
+    _write(folder / MODEL_FILE, model_toml(model))
+    _write(folder / "README.md", model_readme(model))
+
+
+def load_multi_head(folder: Path) -> MultiHead:
+    """Return the released encoder with the heads that it was trained with, in evaluation mode."""
+    encoder = load_encoder(folder)
+    with safe_open(folder / HEADS_FILE, framework="pt") as stored:
+        tasks = [_task(values) for values in json.loads(stored.metadata()["tasks"])]
+        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  safe_open is no mapping
+    module = MultiHead(encoder.module, features=encoder.features, tasks=tasks)
+    missing = module.load_state_dict(state, strict=False).missing_keys
+    if any(not name.startswith("network.") for name in missing):
+        raise ValueError(f"{HEADS_FILE} in {folder.name!r} lacks {', '.join(missing)}. Train the encoder again.")
+    return module.eval()
+
+
+def _task(values: Mapping[str, object]) -> Task:
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key != "kind"}
+    return Classification(**plain) if values["kind"] == "classification" else Regression(**plain)  # type: ignore[arg-type]  # as written from the same classes
+
+
+def _rewrite_encoder(folder: Path, card: EncoderCard) -> None:
+    _write(folder / ENCODER_FILE, encoder_toml(card))
+    _write(folder / "README.md", encoder_readme(card))
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

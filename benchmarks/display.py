@@ -284,7 +284,7 @@ def close(viewer: napari.Viewer) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", choices=["pan", "gap", "final", "memory", []], default=[])
-    parser.add_argument("--slide", type=Path, help="a slide with stored levels 1, 4, 16; a sample by default")
+    parser.add_argument("--slide", type=Path, help="a slide with stored levels 1, 4, 16; s20k by default")
     options = parser.parse_args()
     chosen = options.what or ["pan", "gap", "final", "memory"]
     path = options.slide or _sample()
@@ -298,9 +298,13 @@ def main() -> None:
 
 
 def _sample() -> Path:
+    from benchmarks.make_large_slides import large_slide
     from napari_mtlpath.samples import sample_slides
 
-    return next(sample for sample in sample_slides() if not sample.needs_internet).path()
+    try:
+        return large_slide("s20k")
+    except FileNotFoundError:
+        return next(sample for sample in sample_slides() if not sample.needs_internet).path()
 
 
 if __name__ == "__main__":

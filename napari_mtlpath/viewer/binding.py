@@ -15,6 +15,7 @@ from napari_mtlpath.viewer.layers.hover import HoverWords
 from napari_mtlpath.viewer.layers.overlay_layer import OverlayLayers
 from napari_mtlpath.viewer.layers.slide_layer import display_of, placing, slide_layer_data, slide_of
 from napari_mtlpath.viewer.layers.underlay import lay_under, rescale, take_away
+from napari_mtlpath.viewer.mailbox import Mailbox
 from napari_mtlpath.viewer.viewport import Viewport, visible_rect
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 logger = logging.getLogger(__name__)
+
+CLOSING_SECONDS = 2.0
+"""How long a closed viewer waits for the tiles that are being read."""
 
 _bindings: dict[int, "ViewerBinding"] = {}
 """One per living viewer, by the viewer's identity; removed when the viewer closes or is collected."""
@@ -33,7 +37,7 @@ def binding_of(viewer: "napari.Viewer | ViewerModel") -> "ViewerBinding":
     binding = _bindings.get(id(viewer))
     if binding is None or binding.viewer is not viewer:
         binding = _bindings[id(viewer)] = ViewerBinding(viewer)
-        finalize(viewer, _forget, id(viewer), ref(binding))
+        finalize(viewer, _forget, ref(binding))
     return binding
 
 
@@ -42,12 +46,11 @@ def session_of(viewer: "napari.Viewer | ViewerModel") -> Session:
     return binding_of(viewer).session
 
 
-def _forget(identity: int, binding: "ref[ViewerBinding]") -> None:
+def _forget(binding: "ref[ViewerBinding]") -> None:
+    """End what belonged to a viewer that was collected, perhaps by another thread."""
     gone = binding()
     if gone is not None:
-        gone.close()
-    if identity in _bindings and _bindings[identity] is gone:
-        del _bindings[identity]
+        gone.retire()
 
 
 class ViewerBinding:
@@ -68,7 +71,9 @@ class ViewerBinding:
     def __init__(self, viewer: "ViewerModel") -> None:
         keep_compilers_apart()  # before a model is loaded beside this viewer's graphics
         self._viewer = ref(viewer)
+        self._identity = id(viewer)
         self._closed = False
+        self._end: Mailbox[None] = Mailbox(lambda _: self.close())
         self._scale_bar_shown = False
         self.session = Session()
         self.bridge = Bridge(self.session)
@@ -91,6 +96,10 @@ class ViewerBinding:
             return None
         return next((layer for layer in viewer.layers if slide_of(layer) is slide), None)
 
+    def retire(self) -> None:
+        """Close soon, in the GUI thread; call it from any thread."""
+        self._end.post(None)
+
     def close(self) -> None:
         """End the session and everything that shows it. Closing twice is harmless."""
         if self._closed:
@@ -107,8 +116,10 @@ class ViewerBinding:
             viewer.layers.events.removed.disconnect(self._on_removed)
             for layer in viewer.layers:
                 if (display := display_of(layer)) is not None:
-                    display.close()
-            _bindings.pop(id(viewer), None)
+                    display.close(timeout=CLOSING_SECONDS)
+        if _bindings.get(self._identity) is self:
+            del _bindings[self._identity]
+        self._end.close()
         self.session.close()
 
     def _connect(self, viewer: "ViewerModel") -> None:

@@ -2,11 +2,16 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from qtpy.QtCore import QCoreApplication, QObject, Qt, Signal
 
 Item = TypeVar("Item")
+
+
+_closing: dict[int, "_Post"] = {}
+"""Receiving ends that wait to be deleted by the GUI thread: no other thread may be the last to hold one."""
 
 
 class _Post(QObject):
@@ -58,9 +63,13 @@ class Mailbox(Generic[Item]):
     def close(self) -> None:
         """Deliver nothing any more, not even what is queued. Closing twice is harmless."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._post.deleteLater()
+            if self._closed:
+                return
+            self._closed = True
+            post = self._post
+        _closing[id(post)] = post
+        post.destroyed.connect(partial(_closing.pop, id(post), None))
+        post.deleteLater()
 
     def _hand_over(self, item: object) -> None:
         if not self._closed:

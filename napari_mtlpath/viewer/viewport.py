@@ -66,6 +66,7 @@ class Viewport(QObject):
 
     def __init__(self, viewer: "ViewerModel", parent: QObject | None = None) -> None:
         super().__init__(parent)
+        viewer = getattr(viewer, "__wrapped__", viewer)  # a plugin's proxy of the viewer dies at once
         self._viewer = ref(viewer)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)

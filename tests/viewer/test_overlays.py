@@ -74,7 +74,7 @@ def stage(make_napari_viewer, until, make_slide):
     yield make
     for display, overlays in opened:
         overlays.close()
-        display.close()
+        display.close(timeout=5.0)
 
 
 def layers_of_tasks(viewer):
@@ -191,19 +191,32 @@ def test_what_the_user_changes_in_naparis_controls_stays(stage):
     assert layer.visible
 
 
-def test_a_deleted_layer_stays_away_until_the_overlay_is_switched_on_again(stage):
+def test_a_deleted_layer_stays_away_until_the_overlay_is_switched_on_again(stage, until):
     viewer, session, overlays = stage()
     grid = grid_of(session.slide, 100.0)
     session.result = result_of(heatmap(grid, np.zeros(grid.shape)))
     overlays.update()
     viewer.layers.remove(layers_of_tasks(viewer)["basophils"])
-    assert not session.overlay.visible
+    until(lambda: not session.overlay.visible)
     session.result = result_of(heatmap(grid, np.ones(grid.shape)))
     overlays.update()
     assert not layers_of_tasks(viewer)
     session.set_overlay(visible=True)
     overlays.update()
     assert (layers_of_tasks(viewer)["basophils"].data == 1).all()
+
+
+def test_deleting_all_layers_is_not_a_wish_about_the_next_slide(stage, until):
+    viewer, session, overlays = stage()
+    grid = grid_of(session.slide, 100.0)
+    session.result = result_of(heatmap(grid, np.zeros(grid.shape)))
+    overlays.update()
+    slide_layer = viewer.layers[0]
+    viewer.layers.clear()
+    session.slide = session.result = None
+    until(lambda: not overlays.bereft)
+    assert session.overlay.visible
+    slide_layer.metadata["mtlpath_display"].close(timeout=5.0)
 
 
 def test_only_the_chosen_task_is_shown(stage):

@@ -22,7 +22,7 @@ def display_of_slide(qapp):
     yield make
     for display in displays:
         display.slide.gate.set()
-        display.close()
+        display.close(timeout=5.0)
 
 
 def wait_for(condition, seconds=10.0):
@@ -211,7 +211,7 @@ def test_a_closed_display_leaves_no_thread(display_of_slide, make_slide):
     display = display_of_slide(make_slide())
     display.levels[0][0:1024, 0:1024]
     assert threading.active_count() > before
-    display.close()
+    display.close(timeout=5.0)
     assert threading.active_count() == before
     assert display.levels[0][0:10, 0:10].shape == (10, 10, 3)
 

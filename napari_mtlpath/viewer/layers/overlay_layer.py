@@ -5,12 +5,13 @@ from weakref import ref
 
 import numpy as np
 from napari.layers import Layer, Vectors
+from qtpy.QtCore import QTimer
 
 from napari_mtlpath.session.overlay import OverlayChoice
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.layers.heatmap_layer import HeatmapLayer
 from napari_mtlpath.viewer.layers.outline import OUTLINE_WIDTH, SEGMENTS_AT_MOST, border_segments
-from napari_mtlpath.viewer.layers.slide_layer import units_of
+from napari_mtlpath.viewer.layers.slide_layer import slide_of, units_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -46,6 +47,10 @@ class OverlayLayers:
         self._choice: OverlayChoice = session.overlay
         self._busy = False
         self._closed = False
+        self._deleted: set[Layer] = set()
+        self._bereft = QTimer()
+        self._bereft.setSingleShot(True)
+        self._bereft.timeout.connect(self._own_up)
         viewer.layers.events.removed.connect(self._on_removed)
 
     def listen(self, bridge: "Bridge") -> None:
@@ -58,10 +63,15 @@ class OverlayLayers:
         """The heatmap of the chosen task, if it has a layer."""
         return self._heatmaps.get(self._choice.task or "")
 
+    @property
+    def bereft(self) -> bool:
+        """Whether the user has just deleted a layer, so that nothing is painted until it is clear what it means."""
+        return bool(self._deleted)
+
     def update(self) -> None:
         """Paint what the session knows now."""
         viewer = self._viewer()
-        if viewer is None or self._closed:
+        if viewer is None or self._closed or self._deleted:
             return
         before, self._choice = self._choice, self._session.overlay
         heatmap = self._heatmap()
@@ -85,6 +95,7 @@ class OverlayLayers:
     def close(self) -> None:
         """Paint nothing any more."""
         self._closed = True
+        self._bereft.stop()
         viewer = self._viewer()
         if viewer is not None:
             viewer.layers.events.removed.disconnect(self._on_removed)
@@ -184,12 +195,27 @@ class OverlayLayers:
         gone = event.value
         if gone is self._outline:
             self._outline = self._outlined = None
-            self._session.set_overlay(outline=False)
+            self._deleted.add(gone)
         for name, shown in list(self._heatmaps.items()):
             if shown.layer is gone:
                 del self._heatmaps[name]
                 if name == self._choice.task:
-                    self._session.set_overlay(visible=False)
+                    self._deleted.add(gone)
+        if self._deleted:
+            self._bereft.start(0)
+
+    def _own_up(self) -> None:
+        """Switch off what the user deleted, unless it went with the slide, as when all layers are deleted."""
+        viewer, deleted = self._viewer(), set(self._deleted)
+        self._deleted.clear()
+        if viewer is None or self._closed:
+            return
+        if any(slide_of(layer) is self._session.slide for layer in viewer.layers):
+            if any(isinstance(layer, Vectors) for layer in deleted):
+                self._session.set_overlay(outline=False)
+            if not all(isinstance(layer, Vectors) for layer in deleted):
+                self._session.set_overlay(visible=False)
+        self.update()
 
     def _on_layer_opacity(self, event: Any) -> None:  # noqa: ANN401
         shown = self.shown

@@ -55,7 +55,7 @@ class SlideDisplay:
         ]
         self.levels: list[PlaceholderLevel | NDArray[np.uint8]] = [*fine, self.overview]
         # A layer that nobody bound to a viewer must not leave threads behind when it is forgotten.
-        self._finalizer = weakref.finalize(self, self.loader.close, timeout=0.0)
+        self._finalizer = weakref.finalize(self, _end, self.loader, self.refresher)
         self.loader.demand(reversed(news.awaited))
 
     @property
@@ -72,11 +72,19 @@ class SlideDisplay:
         self.refresher.discard(layer)
         return not self.refresher.layers
 
-    def close(self) -> None:
-        """Stop the loader's threads and redraw nothing any more. Closing twice is harmless."""
+    def close(self, *, timeout: float = 0.0) -> None:
+        """Redraw nothing any more and stop the loader's threads; wait for them at most `timeout` seconds.
+
+        Without waiting a thread ends after the tile that it is at. Closing twice is harmless.
+        """
         self.refresher.close()
-        self.loader.close()
+        self.loader.close(timeout=timeout)
         self._finalizer.detach()
+
+
+def _end(loader: TileLoader, refresher: Refresher) -> None:
+    refresher.close()
+    loader.close(timeout=0.0)
 
 
 class _News:

@@ -134,7 +134,7 @@ class TileLoader:
             self._start()
             self._changed.notify_all()
 
-    def close(self, *, timeout: float = 2.0) -> None:
+    def close(self, *, timeout: float) -> None:
         """Stop loading and wait for the threads, at most `timeout` seconds in all. Closing twice is harmless."""
         with self._changed:
             self._stopping = True

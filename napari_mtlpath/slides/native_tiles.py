@@ -106,9 +106,11 @@ class NativeTiles:
                     tile = self.read(stored, row, column, denominator=denominator, keep=keeping)
                     unreadable += tile.unreadable
                     kept = tile.array
+                    del tile
                 if kept.shape == out.shape and inside:
                     return Pixels(array=kept, unreadable=unreadable)
                 paste(out, kept, top - y0, left - x0)
+                del kept  # Its memory, still in the processor's cache, serves the next tile.
         return Pixels(array=out, unreadable=unreadable)
 
     def _remember_bad(self, place: tuple[int, int, int], error: TileUnreadable) -> None:

@@ -123,17 +123,19 @@ class Slide:
             If the level has no such tile.
         """
         self._check_process()
-        rung = self._rungs[level]
-        rows, columns = rung.rows_columns
+        rows, columns = self._rungs[level].rows_columns
         if not (0 <= row < rows and 0 <= column < columns):
             raise IndexError(f"Level {level} has {rows} x {columns} tiles; there is no tile {row}, {column}.")
+        return self._tile(level, row, column)
+
+    def _tile(self, level: int, row: int, column: int) -> Pixels:
         key = self._key(level, row, column)
         flaw = self._flawed.get(key)
         fresh = flaw is None or time.monotonic() - flaw[1] < RETRY_SECONDS
         kept = self.cache.get(key) if fresh else None
         if kept is not None:
             return Pixels(array=kept, unreadable=flaw[0] if flaw else 0)
-        pixels = self._compute(rung, level, row, column)
+        pixels = self._compute(self._rungs[level], level, row, column)
         if pixels.complete:
             self._flawed.pop(key, None)
         else:
@@ -170,11 +172,12 @@ class Slide:
         (high, wide), unreadable = rung.tile, 0
         for row in range(max(0, y) // high, -(-min(rung.info.height, y + height) // high)):
             for column in range(max(0, x) // wide, -(-min(rung.info.width, x + width) // wide)):
-                tile = self.load_tile(level, row, column)
+                tile = self._tile(level, row, column)
                 if tile.array.shape == out.shape and (row * high, column * wide) == (y, x):
                     return tile
                 unreadable += tile.unreadable
                 paste(out, tile.array, row * high - y, column * wide - x)
+                del tile  # Its memory, still in the processor's cache, serves the next tile.
         return Pixels(array=out, unreadable=unreadable)
 
     def read_square(self, y: float, x: float, side: float, *, tile_px: int, resampling: Resampling) -> Pixels:

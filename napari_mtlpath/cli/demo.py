@@ -6,7 +6,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,12 @@ from napari_mtlpath.cli.predict import answer_words
 
 if TYPE_CHECKING:
     from napari_mtlpath.viewer.launch import Launch, Pictures
+
+_FIRST_LOOK: dict[str, dict[str, Any]] = {
+    "cmu-1-small-region": {"task": "nuclei", "kind": "prediction"},  # H&E has no DAB, the model's first task
+    "ihc": {"task": "dab", "kind": "prediction"},
+}
+"""What the demo paints first on a sample, where that is not the model's first task: what can be checked by eye."""
 
 UNDER_XVFB = "MTLPATH_DEMO_UNDER_XVFB"
 """Set in the process that runs under the virtual display."""
@@ -32,6 +38,7 @@ def demo(
     model: Annotated[str | None, typer.Option(help="Name of a model; by default the one that fits the sample.")] = None,
     mpp: Annotated[float | None, typer.Option(help="Microns per pixel, where the slide does not say.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    task: Annotated[str | None, typer.Option(help="Name of the task to paint first.")] = None,
     out: Annotated[Path, typer.Option(help="Where screenshots go when there is no display.")] = Path("build/demo"),
     patience: Annotated[
         float, typer.Option(min=1.0, help="Seconds to wait for the visible field, without a display.")
@@ -51,6 +58,8 @@ def demo(
     from napari_mtlpath.viewer.launch import photograph, show
 
     launch = replace(_launch(slide, sample, model), mpp=mpp, device=device)
+    if task is not None:
+        launch = replace(launch, task=task)
     if os.environ.get(UNDER_XVFB) or pictures:
         _print(launch, photograph(launch, folder=out, patience=patience))
     else:
@@ -86,7 +95,8 @@ def _launch(slide: Path | None, sample: str | None, model: str | None) -> "Launc
             typer.echo(printable(error), err=True)
             continue
         typer.echo(f"Sample slide: {candidate.title}. {candidate.detail} ({candidate.credit})")
-        return Launch(slide=path, model=model or candidate.model, assumed_mpp=candidate.assumed_mpp)
+        first = _FIRST_LOOK.get(candidate.name, {}) if model is None else {}
+        return Launch(slide=path, model=model or candidate.model, assumed_mpp=candidate.assumed_mpp, **first)
     raise RuntimeError("No sample slide can be had here. Give the path of a slide of your own.")
 
 

@@ -15,6 +15,7 @@ def view(
         float | None, typer.Option(help="Microns per pixel, where the slide does not say.", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    task: Annotated[str | None, typer.Option(help="Name of the task to paint first.", show_default=False)] = None,
 ) -> None:
     """Open a slide in napari.
 
@@ -34,4 +35,4 @@ def view(
 
     from napari_mtlpath.viewer.launch import Launch, show
 
-    show(Launch(slide=slide, model=model, mpp=mpp, device=device))
+    show(Launch(slide=slide, model=model, mpp=mpp, device=device, task=task))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QEventLoop, QTimer
 
 from napari_mtlpath.session.messages import Level
+from napari_mtlpath.session.overlay import OverlayKind
 from napari_mtlpath.viewer.binding import ViewerBinding, binding_of
 from napari_mtlpath.viewer.layers.slide_layer import display_of
 from napari_mtlpath.viewer.worker import run, sentence_of
@@ -44,6 +45,8 @@ class Launch:
         Microns per pixel of a sample that does not state them; shown as assumed.
     device
         Where the model runs.
+    task, kind
+        What is painted first; the model's first task and its routing importance by default.
     """
 
     slide: Path
@@ -51,6 +54,8 @@ class Launch:
     mpp: float | None = None
     assumed_mpp: float | None = None
     device: str = "auto"
+    task: str | None = None
+    kind: OverlayKind | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +144,8 @@ def _start(
             raise ValueError(f"It is unknown how large a pixel of '{slide.name}' is, so no model can look. Pass --mpp.")
         if launch.model is not None:
             session.load_model(launch.model, device=launch.device)
+            wishes = {"task": launch.task, "kind": launch.kind}
+            session.set_overlay(**{name: wish for name, wish in wishes.items() if wish is not None})
 
     def fit(_: object) -> None:
         if binding_of(viewer).slide_layer() is not None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_mtlpath.session.overlay import OverlayKind
 from napari_mtlpath.viewer.launch import Launch, photograph
 from napari_mtlpath.zoo.load import list_models
 
@@ -29,7 +30,11 @@ PICTURES = {
 def test_the_pages_show_what_the_program_shows(cmu_svs: Path, tmp_path: Path, qapp) -> None:
     if MODEL not in {card.name for card in list_models()}:
         pytest.skip(f"There is no model {MODEL!r} among the models")
-    taken = photograph(Launch(slide=cmu_svs, model=MODEL, device="cpu"), folder=tmp_path, patience=280)
+    taken = photograph(
+        Launch(slide=cmu_svs, model=MODEL, device="cpu", task=TASK, kind=OverlayKind.PREDICTION),
+        folder=tmp_path,
+        patience=280,
+    )
 
     assert taken.predictions["complete"] or taken.predictions["tiles_known"] > 100
     new = {path.name: Image.open(path).convert("RGB") for path in taken.paths}

@@ -22,8 +22,8 @@ demo: venv  ## open a sample slide with a trained model working (SLIDE=path for 
 test: venv  ## run every check: ruff, mypy, import contracts, manifest, pytest (PYTEST_ARGS="-k words" for some)
 	@.ci/checks $(VENV)
 
-bench: venv  ## measure against peers and limits; writes JSON below build/bench/
-	@.ci/display $(VENV)/bin/python -m benchmarks
+bench: venv  ## measure against peers and limits; writes JSON below build/bench/ (BENCH="reading display" for some)
+	@.ci/display $(VENV)/bin/python -m benchmarks $(BENCH)
 
 pictures: venv  ## make the pictures in docs/images/ anew
 	@mkdir -p docs/images

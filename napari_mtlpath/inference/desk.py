@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mtlpath.inference.bag import Bag
-from napari_mtlpath.inference.schedule import Schedule, View
+from napari_mtlpath.inference.schedule import Ordering, Schedule, View
 from napari_mtlpath.tiles.grid import TileGrid
 
 LONGEST_WAIT = 0.25  # seconds between looks at the clock while nothing happens
@@ -125,14 +125,16 @@ class Desk:
 
     def take(self) -> Ticket | None:
         """Wait for a tile worth reading; None when the thread is to end."""
-        with self._changed:
-            while not self._halted:
-                index = self._next_index()
-                if index is not None:
-                    self._reading[index] = self._clock()
-                    return Ticket(index=index, run=self._run)
-                self._changed.wait(self._nap())
-            return None
+        while True:
+            with self._changed:
+                found = self._wait_for_work()
+                if not isinstance(found, Ordering):
+                    return found
+            order = found.answer()  # without the lock: the view must not wait for it
+            with self._changed:
+                if self._schedule is not None:
+                    self._schedule.accept(found, order)
+                self._call()
 
     def deliver(self, ticket: Ticket, pixels: NDArray[np.uint8] | None) -> None:
         """Hand in what was read; None where the tile is unreadable."""
@@ -246,10 +248,18 @@ class Desk:
 
     # --- with the lock held
 
-    def _next_index(self) -> int | None:
-        if self._schedule is None or self._paused or self._restart or self._schedule.pending >= self._room:
-            return None
-        return self._schedule.take(self._bag.settled, self._clock())
+    def _wait_for_work(self) -> Ticket | Ordering | None:
+        while not self._halted:
+            if self._schedule is not None and not self._paused and not self._restart:
+                index = self._schedule.take(self._bag.settled) if self._schedule.pending < self._room else None
+                if index is not None:
+                    self._reading[index] = self._clock()
+                    return Ticket(index=index, run=self._run)
+                ordering = self._schedule.ask(self._bag.settled, self._clock())
+                if ordering is not None:
+                    return ordering
+            self._changed.wait(self._nap())
+        return None
 
     def _nap(self) -> float:
         if self._schedule is None or self._paused:

@@ -1,6 +1,7 @@
 """Which tile is read next: the view's tiles, then, once the view rests, all the tissue around it."""
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,38 @@ from napari_mtlpath.tiles.grid import TileGrid
 from napari_mtlpath.tiles.visible import order_rest, order_tiles
 
 View = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ordering:
+    """The question which tiles come next, to be answered without a lock: on a large slide it takes a while.
+
+    Attributes
+    ----------
+    grid, tissue
+        The tiles, and which of them lie on tissue.
+    known
+        Tiles that need no work, [row, column].
+    view
+        What is visible, or None.
+    background
+        Whether all the tissue is wanted, not the view alone.
+    version
+        Names the wish list that asks; another view or another analysis has another.
+    """
+
+    grid: TileGrid
+    tissue: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    view: View | None
+    background: bool
+    version: object
+
+    def answer(self) -> list[int]:
+        """Return tiles, most wanted first."""
+        if self.background:
+            return order_rest(self.grid, self.known, self.view, self.tissue)
+        return order_tiles(self.grid, self.known, self.view, self.tissue) if self.view is not None else []
 
 
 class Schedule:
@@ -36,6 +69,8 @@ class Schedule:
         self._last_look = now
         self._view: View | None = None
         self._list: deque[int] | None = None
+        self._version = object()
+        self._asked = False
         self._near = np.zeros(len(grid), dtype=np.bool_)
         self._background = False
         self._pending: set[int] = set()
@@ -47,8 +82,8 @@ class Schedule:
 
     @property
     def waiting(self) -> bool:
-        """Whether tiles are wished for and not yet taken, as far as the list has been made."""
-        return bool(self._list)
+        """Whether tiles are wished for and not yet taken."""
+        return bool(self._list) or self._asked or (self._list is None and self._view is not None)
 
     def look_at(self, view: View, now: float) -> None:
         """Take notice of the visible rectangle in level-0 pixels."""
@@ -58,6 +93,8 @@ class Schedule:
         self._view = view
         self._background = False
         self._list = None
+        self._version = object()
+        self._asked = False
         y0, x0, y1, x1 = view
         side = self._grid.side
         self._near[:] = False
@@ -67,14 +104,32 @@ class Schedule:
         """Whether a tile belongs to the present view with its ring, or to the tissue followed in the background."""
         return self._background or bool(self._near[index])
 
-    def take(self, settled: NDArray[np.bool_], now: float) -> int | None:
-        """Return the next tile to read and hold it as pending; None where nothing is to be done now."""
-        if self._list is None:
-            known = self._busy(settled)
-            self._list = deque(order_tiles(self._grid, known, self._view, self._tissue)) if self._view else deque()
-        if not self._list and not self._background and self.seconds_to_idle(now) <= 0:
-            self._background = True
-            self._list = deque(order_rest(self._grid, self._busy(settled), self._view, self._tissue))
+    def ask(self, settled: NDArray[np.bool_], now: float) -> Ordering | None:
+        """Return the question to be answered before `take`; None where there is none, or it is being answered."""
+        rested = not self._list and not self._background and self.seconds_to_idle(now) <= 0
+        if self._asked or not (self._list is None or rested):
+            return None
+        self._asked = True
+        self._background = rested
+        busy = settled.copy()
+        busy[list(self._pending)] = True
+        return Ordering(
+            grid=self._grid,
+            tissue=self._tissue,
+            known=busy.reshape(self._grid.shape),
+            view=self._view,
+            background=rested,
+            version=self._version,
+        )
+
+    def accept(self, ordering: Ordering, order: list[int]) -> None:
+        """Take the answer to a question for the list; one from before the present view is ignored."""
+        if ordering.version is self._version:
+            self._asked = False
+            self._list = deque(order)
+
+    def take(self, settled: NDArray[np.bool_]) -> int | None:
+        """Return the next tile to read and hold it as pending; None where nothing is listed."""
         while self._list:
             index = self._list.popleft()
             if not settled[index] and index not in self._pending:
@@ -101,8 +156,3 @@ class Schedule:
         inside = self._grid.tiles_in(*self._view)
         inside = inside[self._tissue.ravel()[inside]]
         return int(settled[inside].sum()), len(inside)
-
-    def _busy(self, settled: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        busy = settled.copy()
-        busy[list(self._pending)] = True
-        return busy.reshape(self._grid.shape)

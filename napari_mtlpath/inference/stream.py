@@ -180,5 +180,6 @@ def _read_batches(
             )
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        hanging = wait([future for _, future in ahead], timeout=CLOSING_SECONDS).not_done
+        under_way = [future for _, future in ahead if not future.cancelled()]
+        hanging = wait(under_way, timeout=CLOSING_SECONDS).not_done
         pool.shutdown(wait=not hanging)

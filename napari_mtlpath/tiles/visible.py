@@ -33,14 +33,18 @@ def order_tiles(
         How many tiles around the view to add at the end.
     """
     wanted = (tissue & ~known).ravel()
-    inside = grid.tiles_in(*view)
     y0, x0, y1, x1 = view
     margin = ring * grid.side
-    around = np.setdiff1d(grid.tiles_in(y0 - margin, x0 - margin, y1 + margin, x1 + margin), inside)
-    centre = _centre(grid, view)
-    ordered = _coarse_to_fine(grid, inside[wanted[inside]], centre)
-    outer = _nearest_first(grid, around[wanted[around]], centre)
-    return [*ordered.tolist(), *outer.tolist()]
+    near = grid.tiles_in(y0 - margin, x0 - margin, y1 + margin, x1 + margin)
+    near = near[wanted[near]]
+    rows, columns = np.divmod(near, max(1, grid.columns))
+    in_view = np.zeros(len(grid), dtype=np.bool_)
+    in_view[grid.tiles_in(*view)] = True
+    stage = np.where(in_view[near], _stages(rows, columns), len(STRIDES))
+    row, column = _centre(grid, view)
+    # One number per tile: a distance is always less than the step between stages.
+    urgency = stage * float(grid.rows + grid.columns + 2 * len(STRIDES)) + np.hypot(rows - row, columns - column)
+    return near[np.argsort(urgency, kind="stable")].tolist()
 
 
 def order_rest(
@@ -54,9 +58,9 @@ def order_rest(
     whole = (0.0, 0.0, float(grid.slide_height), float(grid.slide_width))
     row, column = _centre(grid, view or whole)
     rows, columns = np.divmod(remaining, max(1, grid.columns))
-    distance = np.maximum(np.abs(rows - row), np.abs(columns - column))
+    rings = np.rint(np.maximum(np.abs(rows - row), np.abs(columns - column))).astype(np.int32)
     # Within a ring in reading order, so that neighbours share the file's tiles.
-    return remaining[np.lexsort((remaining, np.round(distance)))].tolist()
+    return remaining[np.argsort(rings, kind="stable")].tolist()
 
 
 def _centre(grid: TileGrid, view: tuple[float, float, float, float]) -> tuple[float, float]:
@@ -67,18 +71,9 @@ def _centre(grid: TileGrid, view: tuple[float, float, float, float]) -> tuple[fl
     return (low_y + high_y) / 2 / grid.side - 0.5, (low_x + high_x) / 2 / grid.side - 0.5
 
 
-def _coarse_to_fine(grid: TileGrid, indices: NDArray[np.int64], centre: tuple[float, float]) -> NDArray[np.int64]:
-    rows, columns = np.divmod(indices, max(1, grid.columns))
-    stage = np.full(indices.shape, len(STRIDES), dtype=np.int64)
-    for position, stride in reversed(list(enumerate(STRIDES))):
-        stage[(rows % stride == 0) & (columns % stride == 0)] = position
-    return indices[np.lexsort((indices, _distance(rows, columns, centre), stage))]
-
-
-def _nearest_first(grid: TileGrid, indices: NDArray[np.int64], centre: tuple[float, float]) -> NDArray[np.int64]:
-    rows, columns = np.divmod(indices, max(1, grid.columns))
-    return indices[np.lexsort((indices, _distance(rows, columns, centre)))]
-
-
-def _distance(rows: NDArray[np.int64], columns: NDArray[np.int64], centre: tuple[float, float]) -> NDArray[np.float64]:
-    return np.hypot(rows - centre[0], columns - centre[1])
+def _stages(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each tile the first of the sub-grids that it belongs to."""
+    stages = np.zeros(rows.shape, dtype=np.int64)
+    for stride in STRIDES[:-1]:
+        stages += (rows % stride != 0) | (columns % stride != 0)
+    return stages

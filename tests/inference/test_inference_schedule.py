@@ -24,6 +24,13 @@ def view_of(row: int, column: int, rows: int = 3, columns: int = 3):
     return (float(row * SIDE), float(column * SIDE), float((row + rows) * SIDE), float((column + columns) * SIDE))
 
 
+def next_tile(schedule: Schedule, settled: np.ndarray, now: float) -> int | None:
+    ordering = schedule.ask(settled, now)
+    if ordering is not None:
+        schedule.accept(ordering, ordering.answer())
+    return schedule.take(settled)
+
+
 actions = st.lists(
     st.one_of(
         st.tuples(st.just("look"), st.integers(-2, ROWS), st.integers(-2, COLUMNS)),
@@ -52,7 +59,7 @@ class Play:
     def take(self, count: int) -> int:
         taken = 0
         for _ in range(count):
-            index = self.schedule.take(self.settled, self.now)
+            index = next_tile(self.schedule, self.settled, self.now)
             if index is not None:
                 assert not self.settled[index]
                 assert index not in self.held
@@ -99,12 +106,12 @@ def test_tile_dropped_for_another_view_is_taken_again_when_looked_at_again():
     tissue, settled = np.ones((ROWS, COLUMNS), bool), np.zeros(ROWS * COLUMNS, bool)
     schedule = Schedule(grid(), tissue, idle_after=1e9, now=0.0)
     schedule.look_at(view_of(0, 0), 0.0)
-    first = schedule.take(settled, 0.0)
+    first = next_tile(schedule, settled, 0.0)
     schedule.look_at(view_of(8, 8), 0.0)
     assert not schedule.wants(first)
     schedule.release(first)
     schedule.look_at(view_of(0, 0), 0.0)
-    assert schedule.take(settled, 0.0) == first
+    assert next_tile(schedule, settled, 0.0) == first
 
 
 def test_same_view_again_only_postpones_the_rest():
@@ -112,19 +119,33 @@ def test_same_view_again_only_postpones_the_rest():
     tissue[11, 14] = True
     schedule = Schedule(grid(), tissue, idle_after=1.0, now=0.0)
     schedule.look_at(view_of(0, 0), 0.0)
-    assert schedule.take(settled, 0.9) is None
+    assert next_tile(schedule, settled, 0.9) is None
     schedule.look_at(view_of(0, 0), 0.9)
-    assert schedule.take(settled, 1.8) is None
-    assert schedule.take(settled, 2.0) == ROWS * COLUMNS - 1
+    assert next_tile(schedule, settled, 1.8) is None
+    assert next_tile(schedule, settled, 2.0) == ROWS * COLUMNS - 1
 
 
 def test_new_view_stops_the_rest_at_once():
     tissue, settled = np.ones((ROWS, COLUMNS), bool), np.zeros(ROWS * COLUMNS, bool)
     schedule = Schedule(grid(), tissue, idle_after=1.0, now=0.0)
-    far = schedule.take(settled, 1.0)
+    far = next_tile(schedule, settled, 1.0)
     assert schedule.wants(far)
     schedule.look_at(view_of(0, 0), 1.0)
     near = set()
-    while (index := schedule.take(settled, 1.5)) is not None:
+    while (index := next_tile(schedule, settled, 1.5)) is not None:
         near.add(divmod(index, COLUMNS))
     assert near == {(row, column) for row in range(4) for column in range(4)}
+
+
+def test_answer_to_an_old_view_is_ignored():
+    tissue, settled = np.ones((ROWS, COLUMNS), bool), np.zeros(ROWS * COLUMNS, bool)
+    schedule = Schedule(grid(), tissue, idle_after=1e9, now=0.0)
+    schedule.look_at(view_of(0, 0), 0.0)
+    old = schedule.ask(settled, 0.0)
+    assert schedule.ask(settled, 0.0) is None  # one reader orders, the others wait
+    schedule.look_at(view_of(8, 8), 0.0)
+    new = schedule.ask(settled, 0.0)
+    schedule.accept(old, old.answer())
+    assert schedule.take(settled) is None
+    schedule.accept(new, new.answer())
+    assert divmod(schedule.take(settled), COLUMNS) in {(row, column) for row in range(8, 11) for column in range(8, 11)}

@@ -13,7 +13,7 @@ from napari_mtlpath.nn.fingerprint import state_hash
 from napari_mtlpath.tasks import Classification
 
 FEATURES = 16
-BAGS = [torch.randn(tiles, FEATURES, generator=torch.Generator().manual_seed(tiles)) for tiles in (1, 37, 200, 401)]
+BAGS = [torch.randn(tiles, FEATURES, generator=torch.Generator().manual_seed(tiles)) for tiles in (1, 37, 150)]
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -41,7 +41,7 @@ def answers(model: MECDS, count: int) -> list[Tensor]:
     ]
 
 
-def taught(model: MECDS, *, steps: int = 6) -> MECDS:
+def taught(model: MECDS, *, steps: int = 4) -> MECDS:
     """Train the last task with weight decay, everything offered to the optimiser, in training mode."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.02, weight_decay=0.1)
     model.train()
@@ -49,7 +49,7 @@ def taught(model: MECDS, *, steps: int = 6) -> MECDS:
     before = [parameter.detach().clone() for parameter in model.task_parameters(model.tasks[-1].name)]
     for step in range(steps):
         optimiser.zero_grad()
-        bag = BAGS[1 + step % 3]
+        bag = BAGS[1 + step % 2]
         output = model(bag)
         # A careless loss that also asks the old tasks: they are frozen, so it changes nothing.
         loss = sum(answer.logits.sub(1.0).square().sum() for answer in output.tasks.values())
@@ -60,25 +60,32 @@ def taught(model: MECDS, *, steps: int = 6) -> MECDS:
     return model.eval()
 
 
-@pytest.fixture(params=[1, 2], ids=["1 thread", "2 threads"])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+@pytest.fixture
+def two_threads() -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
+    torch.set_num_threads(2)
+    yield
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("old", "new"), [(3, 4), (3, 5), (5, 6)])
-@pytest.mark.parametrize("mixing", ["full", "landmark", "none"])
-def test_old_answers_stay_the_same_bits_when_tasks_are_added_and_trained(
-    old: int, new: int, mixing: str, threads: int
-) -> None:
-    model = built(old, mixing=mixing)
+def check_old_answers_stay(old: int, new: int, **options: object) -> None:
+    model = built(old, **options)
     before = answers(model, old)
     for index in range(old, new):
         model = taught(model.extended(task(index), generator=seeded(index)))
     assert [t.name for t in model.tasks] == [f"task {index}" for index in range(new)]
     assert all(torch.equal(a, b) for a, b in zip(before, answers(model, old), strict=True))
+
+
+@pytest.mark.parametrize(("old", "new"), [(3, 4), (3, 5), (5, 6)])
+@pytest.mark.parametrize("mixing", ["full", "landmark", "none"])
+def test_old_answers_stay_the_same_bits_when_tasks_are_added_and_trained(old: int, new: int, mixing: str) -> None:
+    check_old_answers_stay(old, new, mixing=mixing)
+
+
+@pytest.mark.parametrize(("old", "new"), [(3, 4), (3, 5), (5, 6)])
+def test_old_answers_stay_the_same_bits_on_two_threads(old: int, new: int, two_threads: None) -> None:
+    check_old_answers_stay(old, new)
 
 
 @pytest.mark.parametrize(

@@ -79,4 +79,6 @@ def standing_notice(slide: "Slide | None", model: "SlideModel | None") -> Messag
 def made_for(card: "ModelCard") -> str:
     """Return what the model was made for, as a sentence, or an empty text where its card does not say."""
     domain = card.made_for.strip().rstrip(".")
+    if domain[1:2].islower():  # "Blood smears", but not "H&E sections": part of a sentence now.
+        domain = domain[0].lower() + domain[1:]
     return f"This model was made for {domain}." if domain else ""

@@ -36,7 +36,7 @@ def size_words(slide: "Slide") -> str:
 
 def format_words(slide: "Slide") -> str:
     """Return the kind of a slide file as a name."""
-    kind = slide.facts.format
+    kind = slide.facts.format.replace("-", " ")
     return kind[:1].upper() + kind[1:]
 
 

@@ -162,6 +162,8 @@ def test_what_a_model_was_made_for_is_a_sentence():
     assert made_for(fake_model(made_for="simulated blood smears.").card) == (
         "This model was made for simulated blood smears."
     )
+    assert made_for(fake_model(made_for="Blood smears").card) == "This model was made for blood smears."
+    assert made_for(fake_model(made_for="H&E sections").card) == "This model was made for H&E sections."
     assert made_for(fake_model(made_for="").card) == ""
 
 

@@ -9,6 +9,9 @@ from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
 MARGIN = 14
 """Screen pixels of a label that napari's theme leaves around its text."""
 
+ROUNDING = 4
+"""Widths of text are fractions of a pixel, those of widgets are not."""
+
 
 class PlainLabel(QLabel):
     """Plain text that wraps, can be selected with the mouse, and takes no place while it is empty.
@@ -99,7 +102,9 @@ class ElidedLabel(QLabel):
         self._shorten()
 
     def _shorten(self) -> None:
-        shown = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideMiddle, max(self.width() - MARGIN, 0))
+        shown = self.fontMetrics().elidedText(
+            self._whole, Qt.TextElideMode.ElideMiddle, max(self.width() - MARGIN + ROUNDING, 0)
+        )
         if shown != self.text():
             self.setText(shown)
 

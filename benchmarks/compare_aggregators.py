@@ -29,18 +29,17 @@ def main() -> None:
     arguments = _arguments()
     config = read_config(MODEL / "train.toml")
     assert isinstance(config, BagsConfig)
-    groups: dict[str, dict[str, float | str]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in RIVALS:
-            for fresh in (True, False):
+        for fresh in (False, True):
+            for name in RIVALS:
                 if name == config.aggregator.name and fresh:
                     continue  # that is the model itself
                 variant = _variant(config, name, fresh=fresh, epochs=arguments.epochs)
                 metrics = _figures(variant, Path(folder) / f"{name}-{fresh}", data=tuple(arguments.data))
-                label = f"{name}, {'fresh slides' if fresh else '300 fixed slides'}"
-                groups |= {f"{label}: {group}": values for group, values in metrics.items()}
+                epochs = variant.optimisation.epochs
+                label = f"{name}, {'fresh slides' if fresh else '300 fixed slides'}, {epochs} epochs"
+                add_figures(MODEL, {f"{label}: {group}": values for group, values in metrics.items()})
                 print(label, json.dumps({group: _short(values) for group, values in metrics.items()}), flush=True)
-    add_figures(MODEL, groups)
 
 
 def _variant(config: BagsConfig, name: str, *, fresh: bool, epochs: int | None) -> BagsConfig:

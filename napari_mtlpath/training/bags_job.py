@@ -103,11 +103,11 @@ def judge(source: BagSource, bags: Sequence[Bag], answer: Answer) -> Validation:
     metrics = {}
     for column, task in enumerate(source.tasks):
         known = ~np.isnan(labels[:, column])
-        logits = np.stack([output.tasks[task.name].logits.float().cpu().numpy() for output in outputs])[known]
+        logits = np.stack([output.tasks[task.name].logits.double().cpu().numpy() for output in outputs])[known]
         truth = labels[known, column]
         match task:
             case Regression():
-                metrics[f"{task.name} r2"] = r2(truth, logits[:, 0].astype(np.float64))
+                metrics[f"{task.name} r2"] = r2(truth, logits[:, 0])
             case Classification() if task.is_binary:
                 metrics[f"{task.name} auc"] = auc(truth, logits[:, 0])
             case Classification():

@@ -41,9 +41,10 @@ def estimate(
     """Return `metric` on all samples and its bootstrap interval; resamples where it is undefined are drawn again."""
     generator = np.random.default_rng(seed)
     values: list[float] = []
+    fewest = min(2, len(np.unique(truth)))  # one class among the samples leaves an AUC undefined
     while len(values) < repeats:
         drawn = generator.integers(0, len(truth), len(truth))
-        if len(np.unique(truth[drawn])) > 1:
+        if len(np.unique(truth[drawn])) >= fewest:
             values.append(metric(truth[drawn], answers[drawn]))
     low, high = np.percentile(values, [2.5, 97.5])
     return Estimate(value=metric(truth, answers), low=float(low), high=float(high))

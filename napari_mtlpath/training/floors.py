@@ -3,7 +3,9 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -55,7 +57,9 @@ def _linear_answers(
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _fit(task: Task, train: Float[NDArray, "train value"], labels: Float[NDArray, " train"]) -> "object":
+def _fit(task: Task, train: Float[NDArray, "train value"], labels: Float[NDArray, " train"]) -> BaseEstimator:
     known = ~np.isnan(labels)
+    if isinstance(task, Classification) and len(np.unique(labels[known])) == 1:
+        return DummyClassifier(strategy="most_frequent").fit(train[known], labels[known])
     model = LogisticRegression(max_iter=1000) if isinstance(task, Classification) else Ridge()
     return make_pipeline(StandardScaler(), model).fit(train[known], labels[known])

@@ -127,7 +127,7 @@ class Loop:
             loss = next(losses)
         self.optimizer.zero_grad(set_to_none=True)  # None, so that an absent task's head is not moved by weight decay
         if torch.isfinite(loss):
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return float(loss.detach())
 
     def _step(self) -> None:

@@ -19,9 +19,9 @@ from napari_mtlpath.training.multi_head import MultiHead
 from napari_mtlpath.training.publish_encoder import CONFIG_FILE, HEADS_FILE
 from napari_mtlpath.training.sources import bag_source, tile_data
 from napari_mtlpath.training.tile_figures import encoder_figures
-from napari_mtlpath.zoo.card import MODEL_FILE, read_model_card
+from napari_mtlpath.zoo.card import MODEL_FILE, model_toml, read_model_card
 from napari_mtlpath.zoo.load import load_model
-from napari_mtlpath.zoo.save import model_readme, model_toml
+from napari_mtlpath.zoo.save import model_readme
 
 
 def measure(folder: Path, *, data: tuple[Path, ...] = ()) -> CardMetrics:

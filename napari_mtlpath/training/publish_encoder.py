@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import tomli_w
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from napari_mtlpath.encoders.cards import EncoderCard
 from napari_mtlpath.encoders.save import save_encoder
@@ -71,7 +71,9 @@ def write_heads(folder: Path, module: MultiHead, data: TileData) -> None:
     state = {**module.norm.state_dict(prefix="norm."), **module.heads.state_dict(prefix="heads.")}
     tasks = [asdict(task) for task in data.tasks]
     with replacing(folder / HEADS_FILE) as temporary:
-        save_file({name: value.contiguous() for name, value in state.items()}, temporary, {"tasks": json.dumps(tasks)})
+        temporary.write_bytes(
+            save({name: value.contiguous() for name, value in state.items()}, {"tasks": json.dumps(tasks)})
+        )
 
 
 def write_config(folder: Path, config: TilesConfig | BagsConfig) -> None:

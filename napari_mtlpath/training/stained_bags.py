@@ -94,9 +94,10 @@ class StainedBagSource(BagSource):
         for column, task in enumerate(self.tasks):
             truth = torch.cat([field.labels[:, column] for field in fields]).double().numpy()
             trivial = np.concatenate([self._colour_fit.predict(field.colours)[:, column] for field in fields])
-            if all(output.tasks[task.name].tile_logits is not None for output in answers):
-                said = torch.cat([output.tasks[task.name].tile_logits[:, 0] for output in answers]).double().numpy()
-                metrics[f"{task.name} of a tile"] = _rows(truth, said, trivial)
+            logits = [output.tasks[task.name].tile_logits for output in answers]
+            given = [each[:, 0] for each in logits if each is not None]
+            if len(given) == len(fields):
+                metrics[f"{task.name} of a tile"] = _rows(truth, torch.cat(given).double().numpy(), trivial)
         return metrics
 
     def statistics(self) -> tuple[Float[Tensor, " feature"], Float[Tensor, " feature"]]:

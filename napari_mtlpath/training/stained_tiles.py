@@ -63,7 +63,8 @@ def stained_tiles(table: StainedTiles, sections: Sequence[StainedImage]) -> Tile
 def random_tiles(sections: Sequence[StainedImage], *, count: int, side: int, seed: int) -> LabelledTiles:
     """Draw crops at random places, in turn from each section; few of them bare."""
     random = np.random.default_rng(seed)
-    tiles, labels = [], []
+    tiles: list[NDArray[np.uint8]] = []
+    labels: list[list[float]] = []
     bare = 0
     while len(tiles) < count:
         section = sections[len(tiles) % len(sections)]

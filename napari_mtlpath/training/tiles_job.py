@@ -9,9 +9,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_mtlpath.encoders.encoder import EncoderFamily
-from napari_mtlpath.encoders.load import load_encoder
-from napari_mtlpath.plugins import PluginFolder
+from napari_mtlpath.encoders.load import FAMILIES, load_encoder
 from napari_mtlpath.tasks import Classification
 from napari_mtlpath.training.averaging import round_to_float16
 from napari_mtlpath.training.config import TilesConfig
@@ -74,9 +72,8 @@ def build_multi_head(config: TilesConfig, data: TileData) -> MultiHead:
     if config.encoder.start_from:
         encoder = load_encoder(config.encoder.start_from)
     else:
-        families = PluginFolder("napari_mtlpath.encoders.families", contract=EncoderFamily, noun="encoder family")
         options = {"tile_px": int(data.spec.tile_px), **config.encoder.options}
-        encoder = families.load(config.encoder.family).build(name=config.name, options=options, state=None)
+        encoder = FAMILIES.load(config.encoder.family).build(name=config.name, options=options, state=None)
     return MultiHead(
         encoder.module.requires_grad_(True), features=encoder.features, tasks=data.tasks, dropout=config.encoder.dropout
     )

@@ -28,7 +28,7 @@ def test_the_eight_ways_to_lie_are_all_different():
 
 
 def test_same_generator_gives_the_same_tiles():
-    augmentation = Augmentation(rotation=180, zoom=0.2, shift=0.1, contrast=0.2, brightness=0.1, tint=0.1)
+    augmentation = Augmentation(rotation=180.0, zoom=0.2, shift=0.1, contrast=0.2, brightness=0.1, tint=0.1)
     first, second = augmentation.apply(TILES, generator()), augmentation.apply(TILES, generator())
     assert torch.equal(first, second)
     assert first.shape == TILES.shape

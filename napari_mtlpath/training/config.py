@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.training.augment import Augmentation
 from napari_mtlpath.training.loop import Optimisation
 
@@ -138,6 +139,38 @@ class StainedBags(_Table):
     tile_um: float = Field(default=32.0, gt=0)
 
 
+class TaskTable(_Table):
+    """One task of a table of labels; ``classes`` for a classification, ``low`` and ``high`` for a regression."""
+
+    name: str = Field(min_length=1)
+    kind: Literal["classification", "regression"] = "classification"
+    classes: tuple[str, ...] = ("absent", "present")
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    title: str = ""
+    question: str = ""
+
+    def task(self) -> Task:
+        """Return the task."""
+        texts = {"name": self.name, "title": self.title, "question": self.question}
+        match self.kind:
+            case "classification":
+                return Classification(classes=self.classes, **texts)
+            case "regression":
+                return Regression(low=self.low, high=self.high, unit=self.unit, **texts)
+
+
+class FeatureBags(_Table):
+    """Bags of feature files ``<slide>.h5`` in `folder`, labelled by the columns of the CSV `labels`."""
+
+    source: Literal["features"]
+    labels: str
+    folder: str
+    tile_um: float = Field(gt=0)
+    tasks: tuple[TaskTable, ...] = Field(min_length=1)
+
+
 class AggregatorTable(_Table):
     """Which aggregator learns, its options, and how much the labels of single tiles count, where there are any."""
 
@@ -153,7 +186,7 @@ class BagsConfig(_Table):
     name: str = Field(min_length=1)
     seed: int = 0
     encoder: str = Field(min_length=1)
-    data: Annotated[SmearBags | StainedBags, Field(discriminator="source")]
+    data: Annotated[SmearBags | StainedBags | FeatureBags, Field(discriminator="source")]
     aggregator: AggregatorTable = AggregatorTable()
     optimisation: OptimisationTable
     card: CardTexts = CardTexts()

@@ -8,7 +8,8 @@ from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.simulation.cells import load_cells
 from napari_mtlpath.training.bags import BagSource
 from napari_mtlpath.training.cell_features import cell_features
-from napari_mtlpath.training.config import BagsConfig, CellTiles, SmearBags, StainedBags, StainedTiles
+from napari_mtlpath.training.config import BagsConfig, CellTiles, FeatureBags, SmearBags, StainedBags, StainedTiles
+from napari_mtlpath.training.feature_bags import FeatureBagSource
 from napari_mtlpath.training.smear_bags import SmearBagSource
 from napari_mtlpath.training.stained_bags import StainedBagSource
 from napari_mtlpath.training.stained_tiles import stained_tiles
@@ -32,6 +33,9 @@ def bag_source(config: BagsConfig, *, folders: tuple[Path, ...], device: torch.d
         case SmearBags():
             cells = load_cells(find_data(config.data.archive, folders=folders))
             return SmearBagSource(config.data, cells, cell_features(encoder, cells, device=device), encoder)
+        case FeatureBags():
+            labels, folder = (find_data(name, folders=folders) for name in (config.data.labels, config.data.folder))
+            return FeatureBagSource(config.data, encoder, labels=labels, folder=folder, seed=config.seed)
         case StainedBags():
             return StainedBagSource(
                 config.data, labelled_sections(find_data(config.data.folder, folders=folders)), encoder

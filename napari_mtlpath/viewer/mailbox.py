@@ -67,8 +67,11 @@ class Mailbox(Generic[Item]):
                 return
             self._closed = True
             post = self._post
+        try:
+            post.destroyed.connect(partial(_closing.pop, id(post), None))
+        except RuntimeError:  # The program is ending and Qt has taken the object away already.
+            return
         _closing[id(post)] = post
-        post.destroyed.connect(partial(_closing.pop, id(post), None))
         post.deleteLater()
 
     def _hand_over(self, item: object) -> None:

@@ -37,8 +37,8 @@ def main() -> None:
                 variant = _variant(config, name, fresh=fresh, epochs=arguments.epochs)
                 metrics = _figures(variant, Path(folder) / f"{name}-{fresh}", data=tuple(arguments.data))
                 epochs = variant.optimisation.epochs
-                label = f"{name}, {'fresh slides' if fresh else '300 fixed slides'}, {epochs} epochs"
-                add_figures(MODEL, {f"{label}: {group}": values for group, values in metrics.items()})
+                label = f"{name} on {'fresh slides' if fresh else '300 fixed slides'}, {epochs} epochs"
+                add_figures(MODEL, {f"{group}, {label}": values for group, values in metrics.items()})
                 print(label, json.dumps({group: _short(values) for group, values in metrics.items()}), flush=True)
 
 

@@ -177,10 +177,12 @@ class SmearBagSource(BagSource):
     def _facts(self) -> dict[str, str | int]:
         table = self.table
         sizes = {name: int(part.size) for name, part in self.parts.items()}
-        slides = "fresh ones each epoch" if table.fresh else "the same ones each epoch"
+        slides = "all distinct, fresh ones each epoch" if table.fresh else "the same ones each epoch"
+        sides = " or ".join(f"{side} x {side}" for side in table.training_sides) or f"{table.rows} x {table.columns}"
         return {
             "data": f"simulated slides of {table.rows} x {table.columns} real cells, from {table.archive}",
-            "training_slides": f"{table.slides_per_epoch} per epoch, {slides}, from {sizes['train']} training cells",
+            "training_slides": f"{table.slides_per_epoch} per epoch, {slides}, of {sides} cells",
+            "training_cells": f"{sizes['train']}, each in eight ways of lying",
             "selection_slides": f"{SELECTION_SLIDES}, from {sizes['selection']} other training cells",
             "test_slides": f"{table.test_slides} per witness rate, from {sizes['test']} validation cells",
             "labels": "one per slide and task; no cell-level label is used",

@@ -14,7 +14,7 @@ from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.units import Microns, TilePixels
 from napari_mtlpath.viewer.layers.heatmap_layer import HEATMAP_KEY
 from napari_mtlpath.viewer.layers.hover import HoverWords
-from napari_mtlpath.viewer.layers.outline import border_segments
+from napari_mtlpath.viewer.layers.outline import fineness, outline_image
 from napari_mtlpath.viewer.layers.overlay_layer import OverlayLayers
 from napari_mtlpath.viewer.layers.slide_layer import slide_layer_data
 
@@ -288,24 +288,39 @@ def test_the_status_bar_tells_the_raw_value_in_words(stage):
     hover.close()
 
 
-def test_outlines_of_adjacent_tiles_merge():
-    mask = np.zeros((5, 7), bool)
-    mask[1:3, 2:5] = True
-    assert len(border_segments(mask)) == 4
-    mask[2, 4] = False
-    assert len(border_segments(mask)) == 6
-    assert border_segments(np.zeros((3, 3), bool)).shape == (0, 2, 2)
+def test_the_outline_runs_exactly_inside_the_chosen_tiles():
+    """Filling from the chosen tiles' outline gives the mask back, and no line lies between two chosen tiles."""
+    mask = np.random.default_rng(0).random((20, 30)) < 0.5
+    image = outline_image(mask, 8)
+    tiles = image.reshape(20, 8, 30, 8)
+    np.testing.assert_array_equal(tiles.any(axis=(1, 3)) & ~mask, False)
+    around = np.pad(mask, 1)
+    sides = {
+        "above": (tiles[:, 0, :, 1:-1].all(-1), around[:-2, 1:-1]),
+        "below": (tiles[:, -1, :, 1:-1].all(-1), around[2:, 1:-1]),
+        "left": (tiles[:, 1:-1, :, 0].all(1), around[1:-1, :-2]),
+        "right": (tiles[:, 1:-1, :, -1].all(1), around[1:-1, 2:]),
+    }
+    for line, neighbour in sides.values():
+        np.testing.assert_array_equal(line, mask & ~neighbour)
 
 
-def test_the_outline_runs_exactly_between_chosen_and_other_tiles():
-    """Counting crossings of the outline along every row and column gives the mask back."""
-    mask = np.random.default_rng(0).random((20, 30)) < 0.4
-    inside = np.zeros((20, 30), int)
-    for (y, x), (dy, _) in border_segments(mask):
-        if dy > 0:  # an upright segment: everything to its right changes sides
-            rows = slice(round(y + 0.5 + 0.06), round(y + 0.5 + 0.06) + round(dy - 0.12))
-            inside[rows, round(x + 0.5) :] += 1
-    np.testing.assert_array_equal(inside % 2 == 1, mask)
+@pytest.mark.parametrize("shape", [(5, 7), (90, 90), (250, 200)])
+def test_the_outline_of_any_grid_stays_small(shape):
+    assert outline_image(np.ones(shape, bool), fineness(shape)).nbytes < 2 * 2**20
+
+
+def test_the_outline_covers_the_same_ground_as_the_heatmap(stage):
+    viewer, session, overlays = stage(mpp=0.25)
+    grid = grid_of(session.slide, 37.0)
+    session.result = result_of(heatmap(grid, np.zeros(grid.shape)), selected={"basophils": np.ones(grid.shape, bool)})
+    session.set_overlay(outline=True)
+    overlays.update()
+    heat, line = (layer.extent.world + np.array([[-0.5], [0.5]]) * layer.scale for layer in viewer.layers[1:])
+    np.testing.assert_allclose(heat, line, atol=1e-9)
+    session.result = result_of(heatmap(grid, np.zeros(grid.shape)), selected={"basophils": np.zeros(grid.shape, bool)})
+    overlays.update()
+    assert not viewer.layers["Selected tiles"].data.any()
 
 
 def test_placement_and_layer_agree(stage):

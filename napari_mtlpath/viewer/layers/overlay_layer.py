@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
-from napari.layers import Layer, Vectors
+from napari.layers import Layer
 from qtpy.QtCore import QTimer
 
 from napari_mtlpath.session.overlay import OverlayChoice
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.layers.heatmap_layer import HeatmapLayer
-from napari_mtlpath.viewer.layers.outline import OUTLINE_WIDTH, SEGMENTS_AT_MOST, border_segments
+from napari_mtlpath.viewer.layers.outline import OUTLINE_KEY, OutlineLayer
 from napari_mtlpath.viewer.layers.slide_layer import slide_of, units_of
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from napari_mtlpath.inference.heatmap import Heatmap, Placement
     from napari_mtlpath.session.session import Session
     from napari_mtlpath.viewer.bridge import Bridge
-
-OUTLINE_COLOUR = "#00e5ff"
-"""Cyan: neither in H&E, nor in DAB, nor in the dark half of the colour maps."""
 
 
 class OverlayLayers:
@@ -42,8 +39,7 @@ class OverlayLayers:
         self._viewer = ref(viewer)
         self._session = session
         self._heatmaps: dict[str, HeatmapLayer] = {}
-        self._outline: Vectors | None = None
-        self._outlined: object = None
+        self._outline: OutlineLayer | None = None
         self._choice: OverlayChoice = session.overlay
         self._busy = False
         self._closed = False
@@ -142,28 +138,12 @@ class OverlayLayers:
         if selected is None or slide is None or not (choice.outline and choice.visible):
             self._remove_outline(viewer)
             return
-        if selected is self._outlined and self._outline is not None:
+        if self._outline is not None and self._outline.fits(selected):
+            self._outline.show(selected, where=where)
             return
-        self._outlined = selected
-        segments = border_segments(selected)
-        if len(segments) > SEGMENTS_AT_MOST:
-            segments = segments[:0]
-        if self._outline is not None:
-            self._outline.data = segments
-            return
-        self._outline = Vectors(
-            segments,
-            name="Selected tiles",
-            ndim=2,
-            vector_style="line",
-            edge_width=OUTLINE_WIDTH,
-            edge_color=OUTLINE_COLOUR,
-            scale=where.scale,
-            translate=where.translate,
-            units=units_of(slide.resolution),
-            axis_labels=("y", "x"),
-        )
-        self._add(viewer, self._outline)
+        self._remove_outline(viewer)
+        self._outline = OutlineLayer(selected, where=where, units=units_of(slide.resolution))
+        self._add(viewer, self._outline.layer)
 
     @staticmethod
     def _add(viewer: "ViewerModel", layer: Layer) -> None:
@@ -181,9 +161,9 @@ class OverlayLayers:
         self._remove_outline(viewer)
 
     def _remove_outline(self, viewer: "ViewerModel") -> None:
-        if self._outline is not None and self._outline in viewer.layers:
-            viewer.layers.remove(self._outline)
-        self._outline = self._outlined = None
+        if self._outline is not None and self._outline.layer in viewer.layers:
+            viewer.layers.remove(self._outline.layer)
+        self._outline = None
 
     def _on_news(self, _: object = None) -> None:
         with gui_span("paint overlays"):
@@ -193,8 +173,8 @@ class OverlayLayers:
         if self._busy or self._closed:
             return
         gone = event.value
-        if gone is self._outline:
-            self._outline = self._outlined = None
+        if self._outline is not None and gone is self._outline.layer:
+            self._outline = None
             self._deleted.add(gone)
         for name, shown in list(self._heatmaps.items()):
             if shown.layer is gone:
@@ -211,9 +191,10 @@ class OverlayLayers:
         if viewer is None or self._closed:
             return
         if any(slide_of(layer) is self._session.slide for layer in viewer.layers):
-            if any(isinstance(layer, Vectors) for layer in deleted):
+            outlines = {layer for layer in deleted if OUTLINE_KEY in layer.metadata}
+            if outlines:
                 self._session.set_overlay(outline=False)
-            if not all(isinstance(layer, Vectors) for layer in deleted):
+            if deleted - outlines:
                 self._session.set_overlay(visible=False)
         self.update()
 

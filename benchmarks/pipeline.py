@@ -7,7 +7,7 @@ slide in order, no tissue detection on either side. The limit is what cannot be 
 tiles at a quarter of their size, and the encoder, spread over all cores. A peer runs where its Python is named, in an
 environment of its own, because its requirements differ from ours:
 
-    uv venv peers && uv pip install --python peers/bin/python lazyslide openslide-bin
+    uv venv peers && uv pip install --python peers/bin/python lazyslide tiffslide timm
     MTLPATH_LAZYSLIDE=peers/bin/python python -m benchmarks.pipeline
 
 Where the machine is shared, trust the CPU ratios; wall time counts the neighbours too.

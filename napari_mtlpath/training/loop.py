@@ -117,7 +117,7 @@ class Loop:
                     return
                 self._step()
             self._losses.append(loss)
-            if time.monotonic() - last_report > REPORT_SECONDS:
+            if time.monotonic() - last_report > REPORT_SECONDS and step + 1 < self.job.steps_per_epoch:
                 last_report = time.monotonic()
                 yield self._report(Phase.STEP, step_in_epoch=step + 1)
         self.epoch += 1

@@ -87,17 +87,24 @@ def scope_words(result: "SlideResult") -> str:
 
 
 def value_words(answer: "TaskResult") -> str:
-    """Return a task's answer: the word that it deserves, and the number."""
+    """Return a task's answer: the word that it deserves, and the number; files keep numbers beyond the task's range."""
     task = answer.task
     if isinstance(task, Regression):
-        unit = f" {task.unit}" if task.unit else ""
-        return "no value" if answer.value is None else f"{answer.value:.3g}{unit}"
+        return "no value" if answer.value is None else f"{_within(answer.value, task)} {task.unit}".rstrip()
     if task.is_binary:
         return f"no {answer.word}" if answer.value is None else f"{answer.word} {answer.value:.2f}"
     if not answer.class_values:
         return f"no {answer.word}"
     first = max(range(len(task.classes)), key=lambda index: answer.class_values[index])
     return f"{task.classes[first]}: {answer.word} {answer.class_values[first]:.2f}"
+
+
+def _within(value: float, task: Regression) -> str:
+    if value < task.low:
+        return f"under {task.low:g}"
+    if value > task.high:
+        return f"over {task.high:g}"
+    return f"{value:.3g}"
 
 
 def end_words(task: Task) -> tuple[str, str] | None:

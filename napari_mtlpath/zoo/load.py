@@ -19,7 +19,6 @@ from napari_mtlpath.weights import check_fit, load_weights, read_weights
 from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, read_model_card
 from napari_mtlpath.zoo.device import pick_device
 from napari_mtlpath.zoo.model import SlideModel
-from napari_mtlpath.zoo.triton_symbols import load_triton_with_its_own_symbols
 
 MODELS_FOLDER = "slide-models"
 
@@ -67,7 +66,6 @@ def load_model(
     CardError, WeightsError
         If card, weights or encoder are refused: one sentence says why.
     """
-    load_triton_with_its_own_symbols()
     folder = find_model(name_or_path)
     card = read_model_card(folder)
     place = pick_device(device)

@@ -99,14 +99,6 @@ def value_words(answer: "TaskResult") -> str:
     return f"{task.classes[first]}: {answer.word} {answer.class_values[first]:.2f}"
 
 
-def _within(value: float, task: Regression) -> str:
-    if value < task.low:
-        return f"under {task.low:g}"
-    if value > task.high:
-        return f"over {task.high:g}"
-    return f"{value:.3g}"
-
-
 def end_words(task: Task) -> tuple[str, str] | None:
     """Return what the empty and the full bar of a task mean; None for tasks with more than two classes."""
     if isinstance(task, Regression):
@@ -178,3 +170,11 @@ def waiting_words(*, slide: bool, model: bool, scale: bool) -> str:
     if not scale:
         return "Type the pixel size in the Slide section: the model starts then."
     return ""
+
+
+def _within(value: float, task: Regression) -> str:
+    if value < task.low:
+        return f"under {task.low:g}"
+    if value > task.high:
+        return f"over {task.high:g}"
+    return f"{value:.3g}"

@@ -34,13 +34,13 @@ def test_the_word_probability_appears_only_where_the_result_allows_it():
 def test_a_regression_has_its_unit_and_no_word_of_chance():
     task = Regression(name="n", unit="1/mm2", low=0, high=400)
     assert value_words(answer(task, 123.4, word="value")) == "123 1/mm2"
+    assert fraction(answer(task, 100.0)) == 0.25
 
 
 def test_a_share_beyond_its_range_is_not_shown_as_a_number():
     task = Regression(name="dab", unit="share of area")
     assert value_words(answer(task, -0.0284, word="value")) == "under 0 share of area"
     assert value_words(answer(task, 1.2, word="value")) == "over 1 share of area"
-    assert fraction(answer(task, 100.0)) == 0.25
 
 
 @pytest.mark.parametrize(("value", "filled"), [(-1.0, 0.0), (2.0, 1.0), (None, 0.0)])

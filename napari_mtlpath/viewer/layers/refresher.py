@@ -11,7 +11,7 @@ from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.mailbox import Mailbox
 
 REFRESH_INTERVAL_S = 0.05
-"""Layers are redrawn at most this often (20 Hz): each redraw uploads the whole view."""
+"""Layers are redrawn at most this often (20 Hz), and once more when the view is complete: each redraw uploads it."""
 
 
 class Refresher:
@@ -24,7 +24,7 @@ class Refresher:
         self._waiting = False
         self._thumbnail = False
         self._last = 0.0
-        self._mailbox: Mailbox[None] = Mailbox(self._schedule)
+        self._mailbox: Mailbox[bool] = Mailbox(self._schedule)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -44,14 +44,22 @@ class Refresher:
         """Leave this layer alone from now on."""
         self._layers.discard(layer)
 
-    def post(self, *, thumbnail: bool = False) -> None:
-        """Ask for a redraw; call it from any thread, as often as you like."""
+    def post(self, *, thumbnail: bool = False, at_once: bool = False) -> None:
+        """Ask for a redraw; call it from any thread, as often as you like.
+
+        Parameters
+        ----------
+        thumbnail
+            Whether the overview has changed, too.
+        at_once
+            Do not wait for the next turn: the view is complete, and nothing follows.
+        """
         with self._lock:
             self._thumbnail |= thumbnail
-            if self._waiting:
+            if self._waiting and not at_once:
                 return
             self._waiting = True
-        self._mailbox.post(None)
+        self._mailbox.post(at_once)
 
     def close(self) -> None:
         """Redraw nothing any more."""
@@ -59,15 +67,17 @@ class Refresher:
         self._layers.clear()
         self._overviews.clear()
 
-    def _schedule(self, _: None) -> None:
+    def _schedule(self, at_once: bool) -> None:
         due = self._last + REFRESH_INTERVAL_S - time.monotonic()
-        if due <= 0:
+        if at_once or due <= 0:
             self._redraw()
         else:
             QTimer.singleShot(round(due * 1000), self._redraw)
 
     def _redraw(self) -> None:
         with self._lock:
+            if not self._waiting:  # The view was completed in the meantime, and drawn.
+                return
             self._waiting = False
             thumbnail, self._thumbnail = self._thumbnail, False
         self._last = time.monotonic()

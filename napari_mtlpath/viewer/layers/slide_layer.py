@@ -99,14 +99,14 @@ class _News:
         self.awaited = tuple(self._parts)
         self._filled: set[TileKey] = set()
 
-    def __call__(self, key: TileKey, tile: NDArray[np.uint8], useful: bool) -> None:
+    def __call__(self, key: TileKey, tile: NDArray[np.uint8], useful: bool, last: bool) -> None:
         part = self._parts.get(key)
         if part is not None:
             self._overview[part.top : part.bottom, part.left : part.right] = tile
             self._filled.add(key)
             self._refresher.post(thumbnail=len(self._filled) == len(self._parts))
         elif useful:
-            self._refresher.post()
+            self._refresher.post(at_once=last)
 
 
 class LazyLevels(Sequence["Array"]):

@@ -43,7 +43,8 @@ class TileLoader:
     shape
         Sizes of the slide's pyramid.
     on_tile
-        Called from a loader thread with every tile that was loaded and whether the current view shows it.
+        Called from a loader thread with every tile that was loaded and whether the current view
+        shows it, and whether it completes that view.
     readers
         How many threads.
     ring_delay_s
@@ -55,7 +56,7 @@ class TileLoader:
         slide: "Slide",
         shape: PyramidShape,
         *,
-        on_tile: Callable[[TileKey, NDArray[np.uint8], bool], None],
+        on_tile: Callable[[TileKey, NDArray[np.uint8], bool, bool], None],
         readers: int = READERS,
         ring_delay_s: float = RING_DELAY_S,
     ) -> None:
@@ -192,7 +193,8 @@ class TileLoader:
                 if key in self._visible:
                     self._held[key] = tile
                 useful = key in self._visible or key in self._stones
-            self._on_tile(key, tile, useful)
+                last = key in self._visible and not self._wanted and self._loading & self._visible == {key}
+            self._on_tile(key, tile, useful, last)
             with self._changed:  # Only now: the view is complete when its last tile has been announced.
                 self._loading.discard(key)
                 self._always_loading.discard(key)

@@ -1,11 +1,13 @@
 """Ties one viewer to one session: layers appear, move and go as the session's slide does, and the other way round."""
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import finalize, ref
 
 from napari.layers import Layer
 from napari.settings import get_settings
+from qtpy.QtCore import QTimer
 
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
@@ -13,7 +15,7 @@ from napari_mtlpath.viewer.compilers import keep_compilers_apart
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.layers.hover import HoverWords
 from napari_mtlpath.viewer.layers.overlay_layer import OverlayLayers
-from napari_mtlpath.viewer.layers.slide_layer import display_of, placing, slide_layer_data, slide_of
+from napari_mtlpath.viewer.layers.slide_layer import display_of, hollow, placing, slide_layer_data, slide_of
 from napari_mtlpath.viewer.layers.underlay import lay_under, rescale, take_away
 from napari_mtlpath.viewer.mailbox import Mailbox
 from napari_mtlpath.viewer.viewport import Viewport, visible_rect
@@ -161,6 +163,7 @@ class ViewerBinding:
             display.close()
             if self.session.slide is display.slide:
                 self.session.close_slide()
+        QTimer.singleShot(0, partial(hollow, layer))  # once napari has finished with it
 
     def _on_slide_changed(self, _: object) -> None:
         """Show the session's slide, and no other."""

@@ -1,6 +1,8 @@
 """One session per viewer; layers and threads come and go with it."""
 
+import gc
 import threading
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -64,6 +66,18 @@ def test_removing_the_layer_closes_the_slide_and_ends_its_threads(viewer, until,
     until(lambda: slide.closed)
     assert session.slide is None
     until(lambda: set(ours()) <= {*before, "mtlpath-session_0"})
+
+
+def test_a_removed_layer_holds_neither_pixels_nor_slide(viewer, until, make_slide):
+    """napari keeps removed layers; twenty closed slides must not stay in memory."""
+    session_of(viewer)
+    layer = add(viewer, make_slide())
+    display = ref(layer.metadata["mtlpath_display"])
+    until(lambda: display().settled)
+    viewer.layers.remove(layer)
+    until(lambda: not layer.metadata)
+    assert max(level.strides[0] for level in layer.data) == 0
+    until(lambda: gc.collect() >= 0 and display() is None)
 
 
 def test_a_duplicated_layer_keeps_the_slide_open(viewer, until, make_slide):

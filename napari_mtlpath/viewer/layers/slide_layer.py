@@ -171,6 +171,16 @@ def units_of(resolution: "Resolution") -> tuple[str, str]:
     return ("um", "um") if resolution.known else ("pixel", "pixel")
 
 
+def hollow(layer: Layer) -> None:
+    """Take the pixels, the slide and its display out of a layer that was removed.
+
+    napari 0.9 keeps every removed layer alive in its layer controls, and with it a screenful of pixels.
+    """
+    blank = np.broadcast_to(np.uint8(BLANK), (1, 1, 3))
+    layer.metadata = {}
+    layer.data = [np.broadcast_to(blank, (*tuple(shape), 3)) for shape in layer.level_shapes]
+
+
 def slide_of(layer: Layer) -> "Slide | None":
     """Return the slide that a layer shows, or None."""
     return layer.metadata.get(SLIDE_KEY) if isinstance(layer, Image) else None

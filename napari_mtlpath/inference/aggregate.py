@@ -67,7 +67,12 @@ def aggregate(
         model_digest=model.digest,
         slide_name=slide.name,
         slide_fingerprint=slide.fingerprint,
-        heatmaps={(h.task, h.kind): h for h in heatmaps_of(output, indices, grid, tasks=model.tasks)},
+        heatmaps={
+            (heatmap.task, heatmap.kind): heatmap
+            for heatmap in heatmaps_of(
+                output, indices, grid, tasks=model.tasks, slide_labels_only=model.card.slide_labels_only
+            )
+        },
         selected={
             name: mask_on_grid(answer.selected, indices, grid)
             for name, answer in output.tasks.items()

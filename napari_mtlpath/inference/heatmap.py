@@ -80,7 +80,12 @@ def placement(grid: TileGrid, mpp: tuple[float, float]) -> Placement:
 
 
 def heatmaps_of(
-    output: BagOutput, indices: NDArray[np.integer], grid: TileGrid, *, tasks: Sequence[Task]
+    output: BagOutput,
+    indices: NDArray[np.integer],
+    grid: TileGrid,
+    *,
+    tasks: Sequence[Task],
+    slide_labels_only: bool = False,
 ) -> list[Heatmap]:
     """Return every heatmap that a model's output holds, in the order of tasks and of :class:`HeatmapKind`.
 
@@ -94,10 +99,15 @@ def heatmaps_of(
         The tiles.
     tasks
         The model's tasks.
+    slide_labels_only
+        Leave out the answers tile by tile: a network gives them for any task, but where only whole slides were labelled
+        nobody has judged them.
     """
     heatmaps = []
     for task in tasks:
         for kind, values in _values_of(output.tasks[task.name], task).items():
+            if kind is HeatmapKind.PREDICTION and slide_labels_only:
+                continue
             heatmaps.append(Heatmap(task=task.name, kind=kind, values=on_grid(values, indices, grid), grid=grid))
     return heatmaps
 

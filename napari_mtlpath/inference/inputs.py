@@ -92,6 +92,10 @@ class AnalysisCard(Protocol):
     def calibration(self) -> Mapping[str, Mapping[str, Any]]:
         """Calibration per task."""
 
+    @property
+    def slide_labels_only(self) -> bool:
+        """Whether the model learned from labels of whole slides alone."""
+
 
 @runtime_checkable
 class AnalysisModel(Protocol):

@@ -118,7 +118,9 @@ def analyse_slide(
             yield progress(message)
     if bag.known > 0:
         indices, features = bag.contents()
-        yield aggregate(model, indices, features, plan.grid, plan.total, slide=slide, unreadable=bag.unreadable)
+        with compute_threads(model.device):  # as many threads as in the viewer: sums depend on their number
+            result = aggregate(model, indices, features, plan.grid, plan.total, slide=slide, unreadable=bag.unreadable)
+        yield result
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

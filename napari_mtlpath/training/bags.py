@@ -56,6 +56,8 @@ class BagSource(ABC):
         Number of bags that :meth:`train` yields.
     facts
         What the card says about the data.
+    slide_labels_only
+        Whether no tile has a label.
     """
 
     tasks: tuple[Task, ...]
@@ -63,6 +65,7 @@ class BagSource(ABC):
     spec: TileSpec
     bags_per_epoch: int
     facts: Mapping[str, str | int]
+    slide_labels_only: bool = True
 
     @abstractmethod
     def train(self, epoch: int, generator: torch.Generator) -> Iterator[Bag]:

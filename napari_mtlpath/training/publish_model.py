@@ -31,6 +31,7 @@ def publish_model(
         aggregator=config.aggregator.name,
         options=dict(module.options),
         metrics=metrics,
+        slide_labels_only=source.slide_labels_only,
         provenance={
             **stated,
             "seed": config.seed,

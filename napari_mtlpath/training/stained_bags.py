@@ -44,6 +44,7 @@ class StainedBagSource(BagSource):
     """
 
     tasks = STAIN_TASKS
+    slide_labels_only = False
 
     def __init__(self, table: StainedBags, sections: Sequence[StainedImage], encoder: Encoder) -> None:
         self.table = table

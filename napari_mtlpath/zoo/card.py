@@ -46,6 +46,9 @@ class ModelCard:
     calibration
         By task: what ``napari_mtlpath.inference.calibration`` fitted, such as ``{"temperature": 1.4}``. A task that is
         not listed gives scores, not probabilities.
+    slide_labels_only
+        Whether it learned from labels of whole slides alone: then answers tile by tile, which the network could give,
+        are not shown, because nobody has judged them.
     provenance
         Data, seed, machine, command.
     weights_sha256
@@ -71,6 +74,7 @@ class ModelCard:
     attribution: str = ""
     metrics: dict[str, dict[str, float | str]] = field(default_factory=dict)
     calibration: dict[str, dict[str, float]] = field(default_factory=dict)
+    slide_labels_only: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     folder: Path | None = None

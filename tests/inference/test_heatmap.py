@@ -121,3 +121,12 @@ def test_model_that_explains_nothing_has_no_heatmap():
 def test_heatmap_of_another_shape_than_the_grid_is_refused():
     with pytest.raises(ValueError, match="one value per tile"):
         Heatmap(task="t", kind=HeatmapKind.ROUTING, values=np.zeros((2, 2), np.float32), grid=grid_of(30, 40, 10))
+
+
+def test_a_model_of_slide_labels_shows_nothing_tile_by_tile():
+    task = Classification(name="t")
+    output = BagOutput(tasks={"t": answer(5)})
+    kinds = {
+        h.kind for h in heatmaps_of(output, np.arange(5), grid_of(30, 40, 10), tasks=[task], slide_labels_only=True)
+    }
+    assert kinds == {HeatmapKind.ROUTING, HeatmapKind.ATTENTION}

@@ -165,3 +165,32 @@ def test_viewer_and_command_line_give_the_same_numbers(tmp_path):
         np.testing.assert_array_equal(heatmap.values, streamed.heatmaps[key].values)
     for task, selected in seen.selected.items():
         np.testing.assert_array_equal(selected, streamed.selected[task])
+
+
+def test_model_runs_on_as_many_threads_as_in_the_viewer(store, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        streamed, seen = FakeModel(), FakeModel()
+        threads: dict[str, set[int]] = {"stream": set(), "live": set()}
+        for name, model in (("stream", streamed), ("live", seen)):
+            model.aggregator.before = lambda bag, name=name: threads[name].add(torch.get_num_threads())
+            model.encoder.before = lambda tiles, name=name: threads[name].add(torch.get_num_threads())
+        list(analyse_slide(FakeSlide(), streamed, store=store))
+        done = threading.Event()
+        other = FeatureStore(tmp_path / "other.sqlite")
+        live = LiveAnalysis(
+            FakeSlide(),
+            seen,
+            store=other,
+            on_report=lambda report: done.set() if report.state is LiveState.COMPLETE else None,
+            idle_after=0.0,
+        )
+        assert done.wait(20)
+        assert live.close()
+        other.close()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert threads["stream"] == threads["live"]
+    assert len(threads["live"]) == 1

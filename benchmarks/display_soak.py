@@ -7,6 +7,7 @@ A run fails too where it raises or leaves a thread behind.
 """
 
 import argparse
+import faulthandler
 import json
 import os
 import random
@@ -18,6 +19,9 @@ import time
 from pathlib import Path
 
 RUNS_PER_PROCESS = 10
+RUN_SECONDS_AT_MOST = 180
+"""A run that takes longer hangs: it is ended with the stacks of all threads, and counts as a crash."""
+
 WORDS = "soak-run "
 
 
@@ -90,8 +94,9 @@ def child(seeds: list[int], files: list[Path]) -> None:
     """Run several seeds in this process and print one line for each."""
     for seed in seeds:
         print(WORDS + json.dumps({"start": seed}), flush=True)
+        faulthandler.dump_traceback_later(RUN_SECONDS_AT_MOST, exit=True)
         print(WORDS + json.dumps(one_run(seed, files)), flush=True)
-    sys.stdout.flush()
+        faulthandler.cancel_dump_traceback_later()
 
 
 def parent(runs: int, mode: str, files: list[Path], first: int) -> dict:
@@ -129,6 +134,8 @@ def parent(runs: int, mode: str, files: list[Path], first: int) -> dict:
             seeds = [seed for seed in batch if seed > at] + seeds
         elif "Traceback" in run.stderr:
             failures.append({"seeds": batch, "stderr": run.stderr[-4000:]})
+        for crash in crashes[-1:] if run.returncode else []:
+            print(crash["stderr"], flush=True)
         print(f"async={mode}: {done} runs done, {len(crashes)} crashes, {len(failures)} failures", flush=True)
     return {"mode": mode, "runs": done + len(crashes), "crashes": crashes, "failures": failures}
 

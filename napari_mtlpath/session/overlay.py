@@ -168,7 +168,7 @@ def unavailable_reason(kind: OverlayKind, task: str, heatmaps: "Mapping[tuple[st
         case OverlayKind.ATTENTION:
             return "This model gives no attention for this task."
         case OverlayKind.PREDICTION:
-            return "This task was learned from labels of whole slides: it has no answer tile by tile."
+            return "This model answers for the whole slide, not tile by tile."
         case _:
             assert_never(kind)
 

@@ -13,6 +13,7 @@ from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.compilers import keep_compilers_apart
 from napari_mtlpath.viewer.gui_time import gui_span
+from napari_mtlpath.viewer.handover import make_handover_safe
 from napari_mtlpath.viewer.layers.hover import HoverWords
 from napari_mtlpath.viewer.layers.overlay_layer import OverlayLayers
 from napari_mtlpath.viewer.layers.slide_layer import display_of, hollow, placing, slide_layer_data, slide_of
@@ -72,6 +73,7 @@ class ViewerBinding:
 
     def __init__(self, viewer: "ViewerModel") -> None:
         keep_compilers_apart()  # before a model is loaded beside this viewer's graphics
+        make_handover_safe()  # before napari's slicing thread hands its first slice over
         self._viewer = ref(viewer)
         self._identity = id(viewer)
         self._closed = False

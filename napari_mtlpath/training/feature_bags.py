@@ -15,7 +15,7 @@ from napari_mtlpath.features.h5 import read_features
 from napari_mtlpath.tasks import UNKNOWN_LABEL, Regression, Task
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.training.bags import Answer, Bag, BagSource, CardMetrics
-from napari_mtlpath.training.config import FeatureBags
+from napari_mtlpath.training.config_data import FeatureBags
 from napari_mtlpath.training.evaluation import Metric, accuracy, auc, estimate, macro_f1, majority, mean_error
 from napari_mtlpath.units import Microns
 

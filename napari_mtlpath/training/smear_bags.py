@@ -16,7 +16,7 @@ from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.training.bags import Answer, Bag, BagSource, CardMetrics
 from napari_mtlpath.training.cell_features import bag_of
-from napari_mtlpath.training.config import SmearBags
+from napari_mtlpath.training.config_data import SmearBags
 from napari_mtlpath.training.smear_figures import smear_figures
 from napari_mtlpath.units import Microns, TilePixels
 

@@ -8,7 +8,8 @@ from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.simulation.cells import load_cells
 from napari_mtlpath.training.bags import BagSource
 from napari_mtlpath.training.cell_features import cell_features
-from napari_mtlpath.training.config import BagsConfig, CellTiles, FeatureBags, SmearBags, StainedBags, StainedTiles
+from napari_mtlpath.training.config import BagsConfig
+from napari_mtlpath.training.config_data import CellTiles, FeatureBags, SmearBags, StainedBags, StainedTiles
 from napari_mtlpath.training.feature_bags import FeatureBagSource
 from napari_mtlpath.training.smear_bags import SmearBagSource
 from napari_mtlpath.training.stained_bags import StainedBagSource

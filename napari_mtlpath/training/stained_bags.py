@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.training.bags import Answer, Bag, BagSource, CardMetrics
-from napari_mtlpath.training.config import StainedBags
+from napari_mtlpath.training.config_data import StainedBags
 from napari_mtlpath.training.evaluation import estimate, mean_error, r2
 from napari_mtlpath.training.stained_tiles import TRAIN_SHARE, TileField, spatial_sides, tile_fields
 from napari_mtlpath.training.stains import STAIN_TASKS, StainedImage

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from napari_mtlpath.tiles.spec import TileSpec
-from napari_mtlpath.training.config import StainedTiles
+from napari_mtlpath.training.config_data import StainedTiles
 from napari_mtlpath.training.stains import STAIN_TASKS, StainedImage
 from napari_mtlpath.training.tile_data import LabelledTiles, TileData
 from napari_mtlpath.units import Microns, TilePixels

@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_mtlpath.simulation.cells import UNKNOWN, CellSet, load_cells
 from napari_mtlpath.tasks import UNKNOWN_LABEL, Task
 from napari_mtlpath.tiles.spec import TileSpec
-from napari_mtlpath.training.config import CellTiles
+from napari_mtlpath.training.config_data import CellTiles
 from napari_mtlpath.units import Microns, TilePixels
 
 

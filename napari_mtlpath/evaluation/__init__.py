@@ -1,0 +1,1 @@
+"""Judging models: figures with intervals, paired comparisons, calibration, prediction sets, faithfulness, reports."""

@@ -1,6 +1,8 @@
 """Training of an aggregator on labelled bags, one bag at a time with batches of accumulated losses."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from napari_mtlpath.training.bags import Answer, Bag, BagSource
 from napari_mtlpath.training.config import BagsConfig
 from napari_mtlpath.training.evaluation import auc, macro_f1, r2
 from napari_mtlpath.training.job import Job, Validation
-from napari_mtlpath.training.losses.supervised import multi_task_loss
+from napari_mtlpath.training.losses.supervised import label_counts, task_losses
 from napari_mtlpath.training.publish_model import publish_model
 from napari_mtlpath.training.standardised import fold_standardisation
 from napari_mtlpath.zoo.load import AGGREGATORS
@@ -41,12 +43,43 @@ class BagsJob(Job):
             ).to(device)
         self.steps_per_epoch = max(1, source.bags_per_epoch // config.optimisation.batch)
 
-    def losses(self, epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yield the mean multi-task loss of batches of bags."""
+    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[list[Bag]]:
+        """Yield batches of bags."""
         bags = self.source.train(epoch, generator)
         for _ in range(self.steps_per_epoch):
-            batch = [next(bags) for _ in range(self.config.optimisation.batch)]
-            yield self._loss(batch)
+            yield list(islice(bags, self.config.optimisation.batch))
+
+    def batch_losses(self, batch: Sequence[Bag]) -> dict[str, Tensor]:
+        """Return each task's mean loss over the bags that have its label (and over their tiles, if those count)."""
+        weight = self.config.aggregator.tile_weight
+        labels = torch.stack([bag.labels for bag in batch]).to(self.device)
+        if bool(labels.isnan().all()):
+            return {}
+        outputs = [self.module(self._standardised(bag.features), explain=weight > 0) for bag in batch]
+        tasks = self.source.tasks
+        logits = {task.name: torch.stack([output.tasks[task.name].logits for output in outputs]) for task in tasks}
+        losses = task_losses(tasks, logits, labels)
+        if weight > 0:
+            tiles = [self._tile_losses(*pair) for pair in zip(batch, outputs, strict=True)]
+            for name, loss in losses.items():
+                known = [each[name] for each in tiles if name in each]
+                losses[name] = loss + weight * torch.stack(known).mean() if known else loss
+        return losses
+
+    def label_counts(self, batch: Sequence[Bag]) -> dict[str, int]:
+        """Return how many bags of the batch have each task's label."""
+        return label_counts(self.source.tasks, torch.stack([bag.labels for bag in batch]))
+
+    def split(self, batch: Sequence[Bag]) -> tuple[Sequence[Bag], Sequence[Bag]] | None:
+        """Return the two halves of a batch of several bags."""
+        middle = len(batch) // 2
+        return (batch[:middle], batch[middle:]) if middle else None
+
+    def validation_batch(self, generator: torch.Generator) -> list[Bag]:
+        """Draw bags from those that the best epoch is chosen by."""
+        bags = self.source.selection()
+        chosen = torch.randperm(len(bags), generator=generator)[: self.config.optimisation.batch]
+        return [bags[index] for index in chosen.tolist()]
 
     def validate(self) -> Validation:
         """Judge by the mean over tasks of AUC (binary), macro-F1 (several classes) or R2 on the selection bags."""
@@ -68,48 +101,38 @@ class BagsJob(Job):
         """Answer one bag, explanations included."""
         return self.module(self._standardised(features), explain=True)
 
-    def _loss(self, batch: Sequence[Bag]) -> Tensor:
-        weight = self.config.aggregator.tile_weight
-        outputs = [self.module(self._standardised(bag.features), explain=weight > 0) for bag in batch]
-        labels = torch.stack([bag.labels for bag in batch]).to(self.device)
-        tasks = self.source.tasks
-        logits = {task.name: torch.stack([output.tasks[task.name].logits for output in outputs]) for task in tasks}
-        loss = multi_task_loss(tasks, logits, labels)
-        if weight > 0:
-            loss = (
-                loss
-                + weight * torch.stack([self._tile_loss(*pair) for pair in zip(batch, outputs, strict=True)]).mean()
-            )
-        return loss
-
-    def _tile_loss(self, bag: Bag, output: BagOutput) -> Tensor:
-        """Return the loss of the model's answers tile by tile, for a source that labels tiles."""
+    def _tile_losses(self, bag: Bag, output: BagOutput) -> dict[str, Tensor]:
+        """Return the losses of the model's answers tile by tile, for a source that labels tiles."""
         logits = {name: task.tile_logits for name, task in output.tasks.items() if task.tile_logits is not None}
         if bag.tile_labels is None or len(logits) < len(self.source.tasks):
             raise ValueError(
                 f"aggregator.tile_weight needs tile labels and an aggregator that answers tile by tile; "
                 f"data source {self.config.data.source!r} with {self.config.aggregator.name!r} lacks one. Set it to 0."
             )
-        return multi_task_loss(self.source.tasks, logits, bag.tile_labels.to(self.device))
+        return task_losses(self.source.tasks, logits, bag.tile_labels.to(self.device))
 
     def _standardised(self, features: Float[Tensor, "tile feature"]) -> Float[Tensor, "tile feature"]:
         return (features.to(self.device) - self.mean) * self.scale
 
 
 def judge(source: BagSource, bags: Sequence[Bag], answer: Answer) -> Validation:
-    """Return the score and each task's figure on bags."""
+    """Return the score and each task's figure on bags; a task without two different labels there has none."""
     labels = torch.stack([bag.labels for bag in bags]).double().numpy()
     outputs = [answer(bag.features) for bag in bags]
-    metrics = {}
+    metrics, scores = {}, {}
     for column, task in enumerate(source.tasks):
         known = ~np.isnan(labels[:, column])
-        logits = np.stack([output.tasks[task.name].logits.double().cpu().numpy() for output in outputs])[known]
         truth = labels[known, column]
+        if len(np.unique(truth)) < 2:
+            continue
+        logits = np.stack([output.tasks[task.name].logits.double().cpu().numpy() for output in outputs])[known]
         match task:
             case Regression():
-                metrics[f"{task.name} r2"] = r2(truth, logits[:, 0])
+                name, value = "r2", r2(truth, logits[:, 0])
             case Classification() if task.is_binary:
-                metrics[f"{task.name} auc"] = auc(truth, logits[:, 0])
+                name, value = "auc", auc(truth, logits[:, 0])
             case Classification():
-                metrics[f"{task.name} macro_f1"] = macro_f1(truth, logits.argmax(1).astype(np.float64))
-    return Validation(score=float(np.mean(list(metrics.values()))), metrics=metrics)
+                name, value = "macro_f1", macro_f1(truth, logits.argmax(1).astype(np.float64))
+        metrics[f"{task.name} {name}"] = scores[task.name] = value
+    score = float(np.mean(list(scores.values()))) if scores else math.nan
+    return Validation(score=score, metrics=metrics, scores=scores)

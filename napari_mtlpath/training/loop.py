@@ -4,7 +4,7 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,9 @@ class Loop:
                 yield self._report(Phase.STEP, step_in_epoch=step + 1)
         self.epoch += 1
 
-    def _next_loss(self, losses: Iterator[Tensor]) -> float:
+    def _next_loss(self, losses: Iterator[Mapping[str, Tensor]]) -> float:
         with torch.autocast(self._device().type, dtype=torch.bfloat16, enabled=self.settings.bfloat16):
-            loss = next(losses)
+            loss = torch.stack(list(next(losses).values())).mean()
         self.optimizer.zero_grad(set_to_none=True)  # None, so that an absent task's head is not moved by weight decay
         if torch.isfinite(loss):
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

@@ -42,3 +42,11 @@ class MultiHead(nn.Module):
         """Return the logits of the `wanted` tasks for embeddings."""
         features = self.dropout(self.norm(features))
         return {name: self.heads[name](features) for name in (self.heads if wanted is None else wanted)}
+
+    def task_parameters(self, task: str) -> list[nn.Parameter]:
+        """Return the parameters of one task's head."""
+        return list(self.heads[task].parameters())
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the network and of the norm behind it."""
+        return [*self.network.parameters(), *self.norm.parameters()]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,6 +32,10 @@ class LabelledTiles:
 
     tiles: UInt8[Tensor, "tile y x 3"]
     labels: Float[Tensor, "tile task"]
+
+    def part(self, chosen: slice | Int[Tensor, " part"]) -> "LabelledTiles":
+        """Return some of the tiles with their labels."""
+        return LabelledTiles(tiles=self.tiles[chosen], labels=self.labels[chosen])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,5 +1,6 @@
 """Training of a tile encoder on labelled tiles, all tasks interleaved in every batch, labels partial."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,11 +16,11 @@ from napari_mtlpath.training.averaging import round_to_float16
 from napari_mtlpath.training.config import TilesConfig
 from napari_mtlpath.training.evaluation import accuracy, macro_f1, r2
 from napari_mtlpath.training.job import Job, Validation
-from napari_mtlpath.training.losses.supervised import labelled_tasks, multi_task_loss
+from napari_mtlpath.training.losses.supervised import label_counts, labelled_tasks, task_losses
 from napari_mtlpath.training.multi_head import MultiHead
 from napari_mtlpath.training.publish_encoder import publish_encoder
 from napari_mtlpath.training.tile_answers import answer_tiles
-from napari_mtlpath.training.tile_data import TileData
+from napari_mtlpath.training.tile_data import LabelledTiles, TileData
 from napari_mtlpath.training.tile_figures import encoder_figures
 
 
@@ -37,25 +38,47 @@ class TilesJob(Job):
             self.module = build_multi_head(config, data).to(device)
         self.steps_per_epoch = max(1, len(data.train.tiles) // config.optimisation.batch)
 
-    def losses(self, epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yield the multi-task loss of random batches without repetition; every tile brings the labels it has."""
+    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[LabelledTiles]:
+        """Yield random batches without repetition, their tiles changed at random; a tile brings what labels it has."""
         augmentation = self.config.augmentation.augmentation()
         batch = min(self.config.optimisation.batch, len(self.data.train.tiles))
         order = torch.randperm(len(self.data.train.tiles), generator=generator)
         for step in range(self.steps_per_epoch):
             chosen = order[step * batch : (step + 1) * batch]
-            tiles = augmentation.apply(self.data.train.tiles[chosen], generator).to(self.device)
-            labels = self.data.train.labels[chosen].to(self.device)
-            wanted = [task.name for _, task in labelled_tasks(self.data.tasks, labels)]
-            logits = self.module(tiles, wanted)
-            smoothing = self.config.encoder.label_smoothing
-            yield multi_task_loss(self.data.tasks, logits, labels, smoothing=smoothing)
+            tiles = augmentation.apply(self.data.train.tiles[chosen], generator)
+            yield LabelledTiles(tiles=tiles, labels=self.data.train.labels[chosen])
+
+    def batch_losses(self, batch: LabelledTiles) -> dict[str, Tensor]:
+        """Return each task's mean loss over the tiles that have its label."""
+        labels = batch.labels.to(self.device)
+        wanted = [task.name for _, task in labelled_tasks(self.data.tasks, labels)]
+        if not wanted:
+            return {}
+        logits = self.module(batch.tiles.to(self.device), wanted)
+        return task_losses(self.data.tasks, logits, labels, smoothing=self.config.encoder.label_smoothing)
+
+    def label_counts(self, batch: LabelledTiles) -> dict[str, int]:
+        """Return how many tiles of the batch have each task's label."""
+        return label_counts(self.data.tasks, batch.labels)
+
+    def split(self, batch: LabelledTiles) -> tuple[LabelledTiles, LabelledTiles] | None:
+        """Return the two halves of a batch; batch normalisation needs two tiles in each."""
+        middle = len(batch.tiles) // 2
+        if middle < 2:
+            return None
+        return batch.part(slice(None, middle)), batch.part(slice(middle, None))
+
+    def validation_batch(self, generator: torch.Generator) -> LabelledTiles:
+        """Draw tiles from those that the best epoch is chosen by."""
+        validation = self.data.validation
+        return validation.part(
+            torch.randperm(len(validation.tiles), generator=generator)[: self.config.optimisation.batch]
+        )
 
     def validate(self) -> Validation:
         """Judge by the mean over tasks of (accuracy + macro-F1) / 2, or of R2 for a regression task."""
         answers = answer_tiles(self.module, self.data.tasks, self.data.validation, device=self.device)
-        metrics = summary(self.data, answers)
-        return Validation(score=metrics.pop("score"), metrics=metrics)
+        return summary(self.data, answers)
 
     def publish(self, folder: Path, *, facts: Mapping[str, str | int | float]) -> Path:
         """Write the encoder's folder, with figures measured on its float16 weights."""
@@ -79,20 +102,24 @@ def build_multi_head(config: TilesConfig, data: TileData) -> MultiHead:
     )
 
 
-def summary(data: TileData, answers: Float[NDArray, "tile task"]) -> dict[str, float]:
-    """Return the score and the mean figures over the tasks that `data` averages over."""
+def summary(data: TileData, answers: Float[NDArray, "tile task"]) -> Validation:
+    """Return the mean figures over the tasks that `data` averages over, their score, and each task's score."""
     truth = data.validation.labels.double().numpy()
     figures: dict[str, list[float]] = {"accuracy": [], "macro_f1": [], "r2": []}
-    scores = []
+    scores = {}
     for column, task in enumerate(data.tasks):
         known = ~np.isnan(truth[:, column])
-        if not known.any() or task.name not in data.averaged:
+        if len(np.unique(truth[known, column])) < 2:  # nothing to tell apart
             continue
         found = {"accuracy": accuracy, "macro_f1": macro_f1} if isinstance(task, Classification) else {"r2": r2}
         values = {name: metric(truth[known, column], answers[known, column]) for name, metric in found.items()}
-        scores.append(float(np.mean(list(values.values()))))
-        for name, value in values.items():
-            figures[name].append(value)
-    return {name: float(np.mean(values)) for name, values in figures.items() if values} | {
-        "score": float(np.mean(scores))
-    }
+        scores[task.name] = float(np.mean(list(values.values())))
+        if task.name in data.averaged:
+            for name, value in values.items():
+                figures[name].append(value)
+    averaged = [score for name, score in scores.items() if name in data.averaged]
+    return Validation(
+        score=float(np.mean(averaged)) if averaged else math.nan,
+        metrics={name: float(np.mean(values)) for name, values in figures.items() if values},
+        scores=scores,
+    )

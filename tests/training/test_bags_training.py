@@ -191,6 +191,7 @@ def test_tile_labels_are_learned_where_there_are_some(source: SmearBagSource):
 
     source.__class__ = Labelled
     job = BagsJob(config, source, device=torch.device("cpu"))
-    loss = next(job.losses(0, torch.Generator().manual_seed(0)))
-    assert torch.isfinite(loss)
+    losses = next(job.losses(0, torch.Generator().manual_seed(0)))
+    assert set(losses) == {task.name for task in source.tasks}
+    assert all(torch.isfinite(loss) for loss in losses.values())
     assert isinstance(next(source.train(0, torch.Generator().manual_seed(0))), Bag)

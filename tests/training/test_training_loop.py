@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from napari_mtlpath.training.averaging import round_to_float16
 from napari_mtlpath.training.checkpoint import CHECKPOINT_FILE
-from napari_mtlpath.training.job import Job, Validation
+from napari_mtlpath.training.job import WHOLE, Job, Validation
 from napari_mtlpath.training.loop import Loop, Optimisation
 from napari_mtlpath.training.report import Phase, TrainingReport
 
@@ -28,12 +28,14 @@ class LineJob(Job):
         self.steps = 0
         self.published: dict[str, Tensor] = {}
 
-    def losses(self, epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[Tensor]:
         for _ in range(self.steps_per_epoch):
-            x = torch.randn(32, 4, generator=generator)
-            loss = (self.module(x) - 2 * x[:, :1]).square().mean()
-            self.steps += 1
-            yield loss * math.nan if self.steps == self.nan_at else loss
+            yield torch.randn(32, 4, generator=generator)
+
+    def batch_losses(self, batch: Tensor) -> dict[str, Tensor]:
+        loss = (self.module(batch) - 2 * batch[:, :1]).square().mean()
+        self.steps += 1
+        return {WHOLE: loss * math.nan if self.steps == self.nan_at else loss}
 
     def validate(self) -> Validation:
         if self.scores is not None:

@@ -50,24 +50,28 @@ def labelled_tasks(tasks: Sequence[Task], labels: Float[Tensor, "sample task"]) 
     return [(column, task) for column, task in enumerate(tasks) if not bool(labels[:, column].isnan().all())]
 
 
-def multi_task_loss(
+def task_losses(
     tasks: Sequence[Task],
     logits: Mapping[str, Float[Tensor, "sample output"]],
     labels: Float[Tensor, "sample task"],
     *,
     smoothing: float = 0.0,
-) -> Float[Tensor, ""]:
-    """Return the mean over the tasks that have labels here; a task without any is left out of the graph altogether.
-
-    Raises
-    ------
-    ValueError
-        If no sample has a label for any task.
-    """
-    losses = []
+) -> dict[str, Float[Tensor, ""]]:
+    """Return the loss of each task that has labels here; a task without any is left out of the graph altogether."""
+    losses = {}
     for column, task in labelled_tasks(tasks, labels):
         known = ~labels[:, column].isnan()
-        losses.append(task_loss(task, logits[task.name][known], labels[known, column], smoothing=smoothing))
-    if not losses:
-        raise ValueError("Expected at least one label in a batch; found none. Leave out samples without any label.")
-    return torch.stack(losses).mean()
+        losses[task.name] = task_loss(task, logits[task.name][known], labels[known, column], smoothing=smoothing)
+    return losses
+
+
+def label_counts(tasks: Sequence[Task], labels: Float[Tensor, "sample task"]) -> dict[str, int]:
+    """Return how many samples have a label, for the tasks that have any here.
+
+    Examples
+    --------
+    >>> from napari_mtlpath.tasks import Classification
+    >>> label_counts([Classification(name="a"), Classification(name="b")], torch.tensor([[0.0, torch.nan]]))
+    {'a': 1}
+    """
+    return {task.name: int((~labels[:, column].isnan()).sum()) for column, task in labelled_tasks(tasks, labels)}

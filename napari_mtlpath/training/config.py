@@ -3,15 +3,16 @@
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from napari_mtlpath.training.augment import Augmentation
+from napari_mtlpath.training.config_balancing import BalancingTable
 from napari_mtlpath.training.config_data import CellTiles, FeatureBags, SmearBags, StainedBags, StainedTiles
 from napari_mtlpath.training.config_errors import sentences
+from napari_mtlpath.training.config_optimisation import OptimisationTable
 from napari_mtlpath.training.config_table import Table
-from napari_mtlpath.training.loop import Optimisation
 
 
 class ConfigError(ValueError):
@@ -27,25 +28,6 @@ class CardTexts(Table):
     limits: str = ""
     licence: str = "CC-BY-4.0"
     attribution: str = ""
-
-
-class OptimisationTable(Table):
-    """The ``[optimisation]`` table; see :class:`napari_mtlpath.training.loop.Optimisation`."""
-
-    epochs: int = Field(ge=1)
-    batch: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    warmup_epochs: float = Field(default=0.0, ge=0)
-    clip_norm: float = Field(default=5.0, gt=0)
-    average: float = Field(default=0.0, ge=0, lt=1)
-    patience: int = Field(default=0, ge=0)
-    precision: Literal["float32", "bfloat16"] = "float32"
-
-    def settings(self) -> Optimisation:
-        """Return what the loop takes."""
-        plain = self.model_dump(exclude={"batch", "precision"})
-        return Optimisation(**plain, bfloat16=self.precision == "bfloat16")
 
 
 class AugmentationTable(Table):
@@ -77,12 +59,15 @@ class EncoderTable(Table):
 class TilesConfig(Table):
     """Training of a tile encoder with one head per task."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"balancing"})
+
     kind: Literal["tiles"]
     name: str = Field(min_length=1)
     seed: int = 0
     data: Annotated[CellTiles | StainedTiles, Field(discriminator="source")]
     encoder: EncoderTable
     optimisation: OptimisationTable
+    balancing: BalancingTable = BalancingTable()
     augmentation: AugmentationTable = AugmentationTable()
     card: CardTexts = CardTexts()
 
@@ -98,6 +83,8 @@ class AggregatorTable(Table):
 class BagsConfig(Table):
     """Training of an aggregator on bags of one encoder's features."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"balancing"})
+
     kind: Literal["bags"]
     name: str = Field(min_length=1)
     seed: int = 0
@@ -105,6 +92,7 @@ class BagsConfig(Table):
     data: Annotated[SmearBags | StainedBags | FeatureBags, Field(discriminator="source")]
     aggregator: AggregatorTable = AggregatorTable()
     optimisation: OptimisationTable
+    balancing: BalancingTable = BalancingTable()
     card: CardTexts = CardTexts()
 
 

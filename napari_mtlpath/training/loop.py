@@ -5,7 +5,6 @@ import math
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +14,13 @@ from torch import Tensor
 from napari_mtlpath.training.averaging import WeightAverage, clone_state
 from napari_mtlpath.training.checkpoint import PrivateRandom, load_checkpoint, remove_checkpoint, save_checkpoint
 from napari_mtlpath.training.job import Job, Validation
+from napari_mtlpath.training.optimisation import Optimisation, Precision, parameter_groups
 from napari_mtlpath.training.report import Phase, TrainingReport
 from napari_mtlpath.training.schedule import cosine_factor
 
 logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 2.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimisation:
-    """How a module is optimised.
-
-    Attributes
-    ----------
-    epochs
-        Planned passes.
-    learning_rate
-        Initial rate of AdamW, followed by a cosine to 0, stepped per optimisation step.
-    weight_decay
-        Decoupled, on weights of two or more dimensions only.
-    warmup_epochs
-        Epochs of linear rise before the cosine.
-    clip_norm
-        Largest norm of the gradient of all parameters together.
-    average
-        Decay of the running average of the weights that is validated and kept; 0 keeps the weights themselves.
-    patience
-        Epochs without a better score after which it stops; 0 never stops early.
-    bfloat16
-        Whether the forward pass runs in bfloat16 where the device can.
-    """
-
-    epochs: int
-    learning_rate: float
-    weight_decay: float = 0.05
-    warmup_epochs: float = 0.0
-    clip_norm: float = 5.0
-    average: float = 0.0
-    patience: int = 0
-    bfloat16: bool = False
 
 
 class Loop:
@@ -65,7 +31,9 @@ class Loop:
         self.settings = settings
         self.folder = folder
         self.key = key
-        self.optimizer = torch.optim.AdamW(parameter_groups(job, settings.weight_decay), lr=settings.learning_rate)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(job.module, settings.weight_decay), lr=settings.learning_rate
+        )
         self.average = WeightAverage(job.module, decay=settings.average)
         self.random = PrivateRandom(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -123,7 +91,9 @@ class Loop:
         self.epoch += 1
 
     def _next_loss(self, losses: Iterator[Mapping[str, Tensor]]) -> float:
-        with torch.autocast(self._device().type, dtype=torch.bfloat16, enabled=self.settings.bfloat16):
+        with torch.autocast(
+            self._device().type, dtype=torch.bfloat16, enabled=self.settings.precision is Precision.BFLOAT16
+        ):
             loss = torch.stack(list(next(losses).values())).mean()
         self.optimizer.zero_grad(set_to_none=True)  # None, so that an absent task's head is not moved by weight decay
         if torch.isfinite(loss):
@@ -221,12 +191,3 @@ class Loop:
         self.best_state = content["best_state"]
         self.earlier_seconds, self.started = content["seconds"], time.monotonic()
         self._stopped = content["stopped"]
-
-
-def parameter_groups(job: Job, weight_decay: float) -> list[dict[str, Any]]:
-    """Split a job's trainable parameters into decayed weights and undecayed gains, biases and tables."""
-    trainable = [parameter for parameter in job.module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]

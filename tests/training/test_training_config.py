@@ -1,5 +1,7 @@
 """Training configs: what is wrong is named by its key."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ def test_missing_key_is_named():
     ("table", "key", "value", "sentence"),
     [
         ("optimisation", "epochs", 0, r"optimisation.epochs: .*greater than or equal to 1, found 0"),
-        ("optimisation", "precision", "half", r"optimisation.precision: .*'float32' or 'bfloat16', found 'half'"),
+        ("optimisation", "precision", "half", r"optimisation.precision: .*'bfloat16' or 'float16', found 'half'"),
         ("optimisation", "learning_rate", "fast", r"optimisation.learning_rate: .*number.*, found 'fast'"),
         ("data", "source", "stars", r"data: .*'cells', 'stains'"),
     ],
@@ -63,6 +65,34 @@ def test_key_covers_what_changes_the_weights_and_not_the_card():
     config = parse_config(TILES)
     assert config_key(config) == config_key(parse_config(TILES | {"card": {"title": "Other"}}))
     assert config_key(config) != config_key(parse_config(TILES | {"seed": 1}))
+
+
+def test_key_of_a_config_is_not_moved_by_keys_that_came_later():
+    written = {
+        "kind": "tiles",
+        "name": "small",
+        "seed": 0,
+        "data": {"source": "cells", "archive": "pbc_wbcatt_trainval_96.zip", "leave_out": [], "tile_um": 36.0},
+        "encoder": TILES["encoder"] | {"start_from": "", "dropout": 0.0, "label_smoothing": 0.0},
+        "optimisation": {"epochs": 2, "batch": 4, "learning_rate": 0.001, "weight_decay": 0.05, "warmup_epochs": 0.0}
+        | {"clip_norm": 5.0, "average": 0.0, "patience": 0, "precision": "float32"},
+        "augmentation": {"dihedral": True, "rotation": 0.0, "zoom": 0.0, "shift": 0.0}
+        | {"contrast": 0.0, "brightness": 0.0, "tint": 0.0},
+    }
+    text = json.dumps(written, separators=(",", ":"))
+    assert config_key(parse_config(TILES)) == hashlib.sha256(text.encode()).hexdigest()
+    later = changed("optimisation", accumulate=2)
+    assert config_key(parse_config(later)) != config_key(parse_config(TILES))
+
+
+def test_unknown_balancing_method_is_named_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"balancing\.method: .*no balancing method called 'equl'.*mean 'equal'"):
+        parse_config(TILES | {"balancing": {"method": "equl"}})
+
+
+def test_option_that_a_balancing_method_does_not_have_is_named():
+    with pytest.raises(ConfigError, match=r"balancing: .*'equal' has no option 'strength'"):
+        parse_config(TILES | {"balancing": {"method": "equal", "options": {"equal": {"strength": 1}}}})
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*/*/train.toml")), ids=lambda path: path.parent.name)

@@ -1,6 +1,6 @@
 """The ``[balancing]`` table of a training config."""
 
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -32,7 +32,7 @@ class BalancingTable(Table):
         return parse(method, tasks=("a", "b")).name
 
     @model_validator(mode="after")
-    def _fitting_options(self) -> Self:
+    def _fitting_options(self) -> "BalancingTable":
         if self.options:
             parse(self.method, tasks=("a", "b"), options=self.options)
         return self

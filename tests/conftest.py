@@ -12,7 +12,13 @@ os.environ.setdefault("NAPARI_CONFIG", str(Path(tempfile.mkdtemp(prefix="napari-
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(1)
 install_import_hook(
-    ["napari_mtlpath.nn", "napari_mtlpath.encoders", "napari_mtlpath.training", "napari_mtlpath.inference"],
+    [
+        "napari_mtlpath.nn",
+        "napari_mtlpath.balancing",
+        "napari_mtlpath.encoders",
+        "napari_mtlpath.training",
+        "napari_mtlpath.inference",
+    ],
     "beartype.beartype",
 )
 

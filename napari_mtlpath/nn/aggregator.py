@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from napari_mtlpath.nn.options import nearest
 from napari_mtlpath.nn.outputs import BagOutput
+from napari_mtlpath.nn.representation import Representation
 from napari_mtlpath.tasks import Task
 
 
@@ -18,10 +19,27 @@ class Aggregator(nn.Module, ABC):
 
     One bag at a time: bags differ in length, and a padded batch costs more than it gives on the machines this is for.
     Batches are loops over bags with accumulated gradients.
+
+    Attributes
+    ----------
+    tasks
+        What the model answers, in its order.
+    features
+        Features per tile.
+    isolating
+        Options under which no task's loss reaches what belongs to another task alone: an empty table where that always
+        holds, None where it never does. A claim, which the law tests check.
+    represents
+        Whether the forward pass hands out its shared representation by :meth:`represented`.
+    representation
+        Where it is recorded while a step runs that balances task gradients there; None otherwise.
     """
 
     tasks: tuple[Task, ...]
     features: int
+    isolating: ClassVar[Mapping[str, Any] | None] = {}
+    represents: ClassVar[bool] = False
+    representation: Representation | None = None
 
     @classmethod
     @abstractmethod
@@ -71,6 +89,10 @@ class Aggregator(nn.Module, ABC):
         """Return the parameters that belong to no task alone."""
         private = {id(parameter) for task in self.tasks for parameter in self.task_parameters(task.name)}
         return [parameter for parameter in self.parameters() if id(parameter) not in private]
+
+    def represented(self, tensor: Tensor) -> Tensor:
+        """Hand out a tensor of the shared representation, and return what tasks are to read instead of it."""
+        return tensor if self.representation is None else self.representation.cut(tensor)
 
     def _check_bag(self, bag: Tensor) -> None:
         if len(bag) == 0:

@@ -55,6 +55,8 @@ class GatedABMIL(Aggregator):
     (5,)
     """
 
+    represents = True
+
     def __init__(
         self,
         *,
@@ -102,7 +104,7 @@ class GatedABMIL(Aggregator):
     ) -> BagOutput:
         """Aggregate one bag of at least one tile; `coordinates` are not used."""
         self._check_bag(bag)
-        tiles = self.projection(bag)
+        tiles = self.represented(self.projection(bag))
         return BagOutput(
             tasks={task.name: pool(tiles, explain) for task, pool in zip(self.tasks, self.pools, strict=True)}
         )

@@ -1,0 +1,1 @@
+"""Balancing: several task losses or task gradients become one update; one method per file."""

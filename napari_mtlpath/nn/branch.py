@@ -15,12 +15,15 @@ TOKEN_SPREAD = 0.02  # The usual start of learned tokens (Devlin et al., 2019, a
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adapted:
-    """One task's result of one routed block; `written` holds the new chosen tiles where somebody reads them."""
+    """One task's result of one block; `written` holds the new chosen tiles where somebody reads them.
+
+    `phi` and `selected` are None where the model does not route.
+    """
 
     token: Float[Tensor, "1 feature"]
-    phi: Float[Tensor, " tile"]
-    selected: Bool[Tensor, " tile"]
-    written: Float[Tensor, "chosen feature"] | None
+    phi: Float[Tensor, " tile"] | None = None
+    selected: Bool[Tensor, " tile"] | None = None
+    written: Float[Tensor, "chosen feature"] | None = None
 
 
 class TaskBranch(nn.Module):
@@ -31,7 +34,7 @@ class TaskBranch(nn.Module):
     width, heads, hidden, dropout
         As in the trunk.
     blocks
-        Number of blocks.
+        Number of blocks that route; 0 leaves routers and experts out.
     outputs
         Number of logits.
     mixing, token_dropout
@@ -69,7 +72,9 @@ class TaskBranch(nn.Module):
         gradient: RouterGradient,
         write: bool,
     ) -> Adapted:
-        """Route the tiles of one block and run the expert on the chosen ones."""
+        """Route the tiles of one block and run the expert on the chosen ones; without routing the token stays."""
+        if not len(self.routers):
+            return Adapted(token=token)
         log_phi = self.routers[block](tiles)
         phi = log_phi.exp()
         selected = top_p(phi, p)
@@ -79,8 +84,13 @@ class TaskBranch(nn.Module):
 
     def tile_logits(
         self, token: Float[Tensor, "1 feature"], tiles: Float[Tensor, "tile feature"]
-    ) -> Float[Tensor, "tile output"]:
-        """Return the logits of each tile alone through the last expert; `token` as it entered that expert."""
+    ) -> Float[Tensor, "tile output"] | None:
+        """Return the logits of each tile alone through the last expert; `token` as it entered that expert.
+
+        None without routing: nothing but the whole bag's attention answers then.
+        """
+        if not len(self.experts):
+            return None
         expert = self._experts()[-1]
         answered: HeadOutput = self.head(expert.answer_each(token, tiles))
         return answered.logits

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from napari_mtlpath.nn.attention import Mixing
 from napari_mtlpath.nn.expert import ExpertMixing
-from napari_mtlpath.nn.options import check_count, check_dropout, nearest
-from napari_mtlpath.nn.routing import RouterGradient
+from napari_mtlpath.nn.options import check_count, check_dropout, check_heads, nearest
+from napari_mtlpath.nn.routing import RouterGradient, Routing
 from napari_mtlpath.nn.streams import Combine, Streams
 
 
@@ -38,6 +38,9 @@ class MecdsOptions:
         Width of the feed-forward networks as a multiple of `width`.
     dropout
         Share of update values dropped while training, in [0, 1).
+    routing
+        Whether tasks route tiles to experts; ``off`` leaves routers and experts out, and what follows about them has no
+        effect.
     p
         Threshold of the top-p rule, in [0, 1).
     mixing, landmarks
@@ -63,6 +66,7 @@ class MecdsOptions:
     blocks: int = 2
     feedforward: int = 4
     dropout: float = 0.1
+    routing: Routing = Routing.TOP_P
     p: float = 0.5
     mixing: Mixing = Mixing.FULL
     landmarks: int = 64
@@ -80,8 +84,7 @@ class MecdsOptions:
         check_dropout("token_dropout", self.token_dropout)
         if not 0.0 <= self.p < 1.0:
             raise ValueError(f"Option 'p' must lie in [0, 1); found {self.p!r}.")
-        if self.width % self.heads:
-            raise ValueError(f"Option 'width' must be a multiple of 'heads'; found {self.width} and {self.heads}.")
+        check_heads(self.width, self.heads)
         for task, extension in self.extensions.items():
             if extension not in list(Extension):
                 hint = nearest(str(extension), list(Extension))

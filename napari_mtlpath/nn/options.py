@@ -1,6 +1,7 @@
 """Options of a network: a table from a card, read into a frozen value with errors that name the key."""
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from enum import StrEnum
@@ -51,6 +52,18 @@ def check_dropout(name: str, value: float) -> None:
         raise ValueError(f"Option {name!r} must lie in [0, 1); found {value!r}.")
 
 
+def check_weight(name: str, value: float) -> None:
+    """Raise ValueError unless `value` is a finite number of at least 0."""
+    if not 0.0 <= value < math.inf:
+        raise ValueError(f"Option {name!r} must be a finite number of at least 0; found {value!r}.")
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Raise ValueError unless `width` divides into `heads`."""
+    if width % heads:
+        raise ValueError(f"Option 'width' must be a multiple of 'heads'; found {width} and {heads}.")
+
+
 def _converted(key: str, value: object, hint: object) -> object:
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         choices = [str(choice) for choice in hint]
@@ -61,6 +74,8 @@ def _converted(key: str, value: object, hint: object) -> object:
         return hint(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is bool and type(value) is not bool:
+        raise ValueError(f"Option {key!r} must be true or false; found {value!r}.")
     if hint in (int, float) and type(value) is not hint:
         raise ValueError(f"Option {key!r} must be a number of type {hint.__name__}; found {value!r}.")
     return value

@@ -8,6 +8,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
+class Routing(StrEnum):
+    """Which tiles a task's expert reads.
+
+    Attributes
+    ----------
+    TOP_P
+        The smallest set of the router's largest weights whose sum exceeds p.
+    OFF
+        None: there are no routers and no experts, and a task's token is what the trunk made of it. The ablation of the
+        paper's table 2, first row.
+    """
+
+    TOP_P = "top_p"
+    OFF = "off"
+
+
 class RouterGradient(StrEnum):
     """How a task's loss reaches its router through the hard choice of tiles.
 

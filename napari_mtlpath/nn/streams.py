@@ -103,7 +103,7 @@ def _add(
     source: Float[Tensor, "tile feature"],
     combine: Combine,
 ) -> Float[Tensor, "tile feature"]:
-    if adapted.written is None:
+    if adapted.selected is None or adapted.written is None:
         raise ValueError("The experts of this block were not asked to write their tiles.")
     chosen = adapted.selected.nonzero().squeeze(1)
     change = adapted.written - source[chosen] if combine is Combine.RESIDUAL else adapted.written

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from napari_mtlpath.nn.heads import HeadOutput
 from napari_mtlpath.nn.mecds_options import Extension, MecdsOptions
 from napari_mtlpath.nn.options import check_count, plain_options, read_options
 from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
+from napari_mtlpath.nn.routing import Routing
 from napari_mtlpath.nn.seeding import initialised_by
 from napari_mtlpath.nn.streams import Streams, TileStream, next_streams
 from napari_mtlpath.nn.trunk import Mixed, TrunkBlock
@@ -53,6 +54,8 @@ class MECDS(Aggregator):
     tiles that their experts wrote, as published. A task added by :meth:`extended` with ``isolated`` reads the shared
     stream and writes to one of its own: the old outputs are the same bits, before and after it is trained.
 
+    With ``routing = "off"``, the paper's ablation, steps 2 and 3 are left out and all tasks share one stream of tiles.
+
     Time per block is that of the tiles' mixing (N^2 for ``full``, N otherwise) plus, per task, a router and an expert
     on the kept tiles. Memory is linear in N; no mask over tiles exists.
 
@@ -64,6 +67,8 @@ class MECDS(Aggregator):
     >>> tuple(output.tasks["basophils"].logits.shape)
     (1,)
     """
+
+    isolating: ClassVar = {"blocks": 1}
 
     def __init__(
         self,
@@ -152,10 +157,9 @@ class MECDS(Aggregator):
         streams = [TileStream(tiles=self.projection(bag), members=tuple(range(len(self.tasks))))]
         step = shown_step = self._step(0, streams, tokens)
         for index in range(1, len(self.blocks)):
-            streams = next_streams(
-                step.streams, step.adapted, writers=self._writers(), combine=self.architecture.combine
+            step = self._step(
+                index, self._next_streams(step), [step.adapted[task].token for task in range(len(self.tasks))]
             )
-            step = self._step(index, streams, [step.adapted[task].token for task in range(len(self.tasks))])
             if index <= shown:
                 shown_step = step
         return BagOutput(
@@ -219,7 +223,7 @@ class MECDS(Aggregator):
             heads=self.architecture.heads,
             hidden=self.architecture.feedforward * self.architecture.width,
             dropout=self.architecture.dropout,
-            blocks=self.architecture.blocks,
+            blocks=self.architecture.blocks if self.architecture.routing is Routing.TOP_P else 0,
             outputs=task.outputs,
             mixing=self.architecture.expert_mixing,
             token_dropout=self.architecture.token_dropout,
@@ -241,6 +245,11 @@ class MECDS(Aggregator):
             return self.architecture.streams is Streams.SHARED
 
         return tuple(index for index, task in enumerate(self.tasks) if writes(task))
+
+    def _next_streams(self, step: _Step) -> list[TileStream]:
+        if self.architecture.routing is Routing.OFF:  # Nobody writes: all tasks go on reading the trunk's tiles.
+            return step.streams
+        return next_streams(step.streams, step.adapted, writers=self._writers(), combine=self.architecture.combine)
 
     def _step(self, block: int, streams: Sequence[TileStream], tokens: Sequence[Tensor]) -> _Step:
         last = block == len(self.blocks) - 1

@@ -5,7 +5,7 @@ from jaxtyping import Float64
 from torch import Tensor
 from torchjd.aggregation import PCGradWeighting
 
-SEEDS = 2**62
+from napari_mtlpath.balancing.chance import fresh_seed
 
 
 def projected(gramian: Float64[Tensor, "task task"], generator: torch.Generator) -> Float64[Tensor, " task"]:
@@ -13,7 +13,7 @@ def projected(gramian: Float64[Tensor, "task task"], generator: torch.Generator)
 
     The library draws from torch's global generator: that is forked, and seeded from `generator`.
     """
-    seed = int(torch.randint(SEEDS, (1,), generator=generator).item())
+    seed = fresh_seed(generator)
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the accelerators too, where nothing is forked.
         torch.default_generator.manual_seed(seed)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_mtlpath.inference.inputs import AnalysisModel
+from napari_mtlpath.inference.inputs import EncodingModel
 
 SMALLEST_BATCH = 2
 """A tile alone takes another path through the matrix products and differs in the last bit; from two tiles on a tile's
@@ -19,7 +19,7 @@ OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough mem
 """How RuntimeErrors of MPS and of torch's CPU allocator begin to say it."""
 
 
-def encode(model: AnalysisModel, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+def encode(model: EncodingModel, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Embed tiles on the model's device.
 
     Parameters
@@ -62,7 +62,7 @@ class Embedded:
     size: int
 
 
-def encode_within_memory(model: AnalysisModel, tiles: Sequence[NDArray[np.uint8]], *, size: int) -> Embedded:
+def encode_within_memory(model: EncodingModel, tiles: Sequence[NDArray[np.uint8]], *, size: int) -> Embedded:
     """Embed tiles in batches of `size`, halved each time the memory does not suffice.
 
     Raises
@@ -90,7 +90,7 @@ def encode_within_memory(model: AnalysisModel, tiles: Sequence[NDArray[np.uint8]
     return Embedded(features=np.concatenate(done), size=size)
 
 
-def short_of_memory(model: AnalysisModel, size: int) -> str:
+def short_of_memory(model: EncodingModel, size: int) -> str:
     """Say that batches had to become smaller."""
     return f"Memory on {model.device} is short: going on with batches of {size} tiles."
 

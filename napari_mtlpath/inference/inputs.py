@@ -77,16 +77,21 @@ class AnalysedSlide(Protocol):
 
 
 @runtime_checkable
-class AnalysisCard(Protocol):
-    """The part of a model's card that an analysis reads."""
+class EncodingCard(Protocol):
+    """What encoding needs to know: whose tiles, and which."""
 
     @property
     def name(self) -> str:
-        """The model's name."""
+        """Name of the model, or of the encoder where there is no model."""
 
     @property
     def tile(self) -> TileSpec:
-        """The tile that the model was made for."""
+        """The tile that is cut."""
+
+
+@runtime_checkable
+class AnalysisCard(EncodingCard, Protocol):
+    """The part of a model's card that an analysis reads."""
 
     @property
     def calibration(self) -> Mapping[str, Mapping[str, Any]]:
@@ -98,16 +103,29 @@ class AnalysisCard(Protocol):
 
 
 @runtime_checkable
-class AnalysisModel(Protocol):
+class EncodingModel(Protocol):
+    """The part of a model that turns tiles into embeddings; an encoder without a model has it too."""
+
+    @property
+    def card(self) -> EncodingCard:
+        """Whose tiles, and which."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """Tile -> embedding."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+
+@runtime_checkable
+class AnalysisModel(EncodingModel, Protocol):
     """The part of :class:`napari_mtlpath.zoo.model.SlideModel` that an analysis uses."""
 
     @property
     def card(self) -> AnalysisCard:
         """Description of the model."""
-
-    @property
-    def encoder(self) -> Encoder:
-        """Tile -> embedding."""
 
     @property
     def aggregator(self) -> Aggregator:
@@ -120,7 +138,3 @@ class AnalysisModel(Protocol):
     @property
     def digest(self) -> str:
         """SHA-256 over weights and card."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mtlpath.features.key import FeatureKey
-from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel
+from napari_mtlpath.inference.inputs import AnalysedSlide, EncodingModel
 from napari_mtlpath.tiles.grid import TileGrid
 from napari_mtlpath.tiles.tissue import TissueMap, thumbnail_side
 
@@ -44,7 +44,7 @@ class AnalysisPlan:
         return int(self.tissue.sum())
 
 
-def grid_for(slide: AnalysedSlide, model: AnalysisModel) -> TileGrid:
+def grid_for(slide: AnalysedSlide, model: EncodingModel) -> TileGrid:
     """Lay a model's tiles over a slide.
 
     Raises
@@ -69,7 +69,7 @@ def grid_for(slide: AnalysedSlide, model: AnalysisModel) -> TileGrid:
     return grid
 
 
-def key_for(slide: AnalysedSlide, model: AnalysisModel, grid: TileGrid) -> FeatureKey:
+def key_for(slide: AnalysedSlide, model: EncodingModel, grid: TileGrid) -> FeatureKey:
     """Return the key of a slide's embeddings by a model's encoder: models that share an encoder share it."""
     return FeatureKey(
         slide=slide.fingerprint,
@@ -86,7 +86,7 @@ def check_unchanged(slide: AnalysedSlide) -> None:
         raise SlideChangedError(changed)
 
 
-def plan_for(slide: AnalysedSlide, model: AnalysisModel) -> AnalysisPlan:
+def plan_for(slide: AnalysedSlide, model: EncodingModel) -> AnalysisPlan:
     """Find the tissue and lay out the work; reads a thumbnail.
 
     Raises

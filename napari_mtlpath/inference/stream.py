@@ -15,7 +15,7 @@ from napari_mtlpath.features.store import FeatureStore
 from napari_mtlpath.inference.aggregate import aggregate
 from napari_mtlpath.inference.bag import Bag
 from napari_mtlpath.inference.encode import compute_threads, default_readers, encode_within_memory, short_of_memory
-from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel
+from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel, EncodingModel
 from napari_mtlpath.inference.pace import LARGEST_BATCH, Throughput
 from napari_mtlpath.inference.plan import AnalysisPlan, check_unchanged, plan_for
 from napari_mtlpath.inference.results import SlideResult
@@ -86,12 +86,50 @@ def analyse_slide(
     SlideChangedError
         If the file changes meanwhile.
     """
+    with compute_threads(model.device):
+        plan, bag = yield from embed_slide(slide, model, store=store, batch=batch, readers=readers, clock=clock)
+    if bag.known > 0:
+        indices, features = bag.contents()
+        with compute_threads(model.device):  # as many threads as in the viewer: sums depend on their number
+            result = aggregate(model, indices, features, plan.grid, plan.total, slide=slide, unreadable=bag.unreadable)
+        yield result
+
+
+def embed_slide(
+    slide: AnalysedSlide,
+    model: EncodingModel,
+    *,
+    store: FeatureStore | None = None,
+    batch: int | None = None,
+    readers: int | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Generator[Progress, None, tuple[AnalysisPlan, Bag]]:
+    """Embed all tissue of a slide: the part of :func:`analyse_slide` before the model's answer.
+
+    Parameters
+    ----------
+    slide, batch, readers, clock
+        As there.
+    model
+        Whose tiles are cut and encoded; it needs no aggregator.
+    store
+        Where embeddings are kept, or None: then a stopped run begins anew.
+
+    Yields
+    ------
+    Progress, at once and after each batch.
+
+    Returns
+    -------
+    The tiles and their embeddings (the generator's value).
+    """
     plan = plan_for(slide, model)
     bag = Bag(len(plan.grid), plan.indices)
-    indices, features = store.get(plan.key)
-    if features.shape[1] == model.encoder.features:
-        bag.write(indices, features)
-        bag.mark_known(indices)
+    if store is not None:
+        indices, features = store.get(plan.key)
+        if features.shape[1] == model.encoder.features:
+            bag.write(indices, features)
+            bag.mark_known(indices)
     throughput = Throughput()
 
     def progress(message: str = "") -> Progress:
@@ -106,7 +144,7 @@ def analyse_slide(
     yield progress()
     size = batch or LARGEST_BATCH.get(model.device.type, LARGEST_BATCH["cpu"])
     batches = _read_batches(slide, plan, bag, size=size, readers=readers or default_readers(model.device))
-    with compute_threads(model.device), contextlib.closing(batches):
+    with contextlib.closing(batches):
         for read in batches:
             if isinstance(read, str):
                 yield progress(read)
@@ -116,11 +154,7 @@ def analyse_slide(
             throughput.add(len(read.tiles), began=began, now=clock())
             size, message = kept, shrunk
             yield progress(message)
-    if bag.known > 0:
-        indices, features = bag.contents()
-        with compute_threads(model.device):  # as many threads as in the viewer: sums depend on their number
-            result = aggregate(model, indices, features, plan.grid, plan.total, slide=slide, unreadable=bag.unreadable)
-        yield result
+    return plan, bag
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -133,8 +167,8 @@ class _Batch:
 def _take_in(
     read: _Batch,
     slide: AnalysedSlide,
-    model: AnalysisModel,
-    store: FeatureStore,
+    model: EncodingModel,
+    store: FeatureStore | None,
     plan: AnalysisPlan,
     bag: Bag,
     *,
@@ -146,14 +180,16 @@ def _take_in(
         embedded = encode_within_memory(model, read.tiles, size=size)
         check_unchanged(slide)
         indices = np.array(read.indices, dtype=np.int64)
-        store.put(plan.key, indices, embedded.features)
+        if store is not None:
+            store.put(plan.key, indices, embedded.features)
         bag.write(indices, embedded.features)
         bag.mark_known(indices)
         if embedded.size < size:
             size, message = embedded.size, short_of_memory(model, embedded.size)
     if read.unreadable:
         bag.mark_unreadable(read.unreadable)
-        store.mark_unreadable(plan.key, np.array(read.unreadable, dtype=np.int64))
+        if store is not None:
+            store.mark_unreadable(plan.key, np.array(read.unreadable, dtype=np.int64))
     return size, message
 
 

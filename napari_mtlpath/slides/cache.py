@@ -50,7 +50,7 @@ class TileCache:
 
         The array is made read-only, because everybody shares it.
         """
-        if array.nbytes > self.max_bytes // 4:
+        if not self.keeps(array.nbytes):
             return
         if array.base is not None:
             array = array.copy()  # A view would keep its whole parent alive, uncounted.
@@ -64,6 +64,10 @@ class TileCache:
             while self.nbytes > self.max_bytes:
                 _, oldest = self._arrays.popitem(last=False)
                 self.nbytes -= oldest.nbytes
+
+    def keeps(self, nbytes: int) -> bool:
+        """Whether an array of that many bytes is kept at all."""
+        return nbytes <= self.max_bytes // 4
 
     def drop(self, fingerprint: str) -> None:
         """Forget all arrays whose key begins with `fingerprint`."""

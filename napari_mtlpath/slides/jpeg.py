@@ -1,5 +1,6 @@
 """Decoding the JPEG streams inside slides with libjpeg-turbo, at full size or at 1/2, 1/4 and 1/8."""
 
+import math
 import struct
 import warnings
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from napari_mtlpath.slides.source import TileUnreadable
 
 SOI = b"\xff\xd8"
+JFIF = b"\xff\xe0\x00\x10JFIF\x00"
 EOI = b"\xff\xd9"
 
 
@@ -33,6 +35,9 @@ def stream_prefix(tables: bytes | None, *, ycbcr: bool | None) -> bytes:
     return prefix
 
 
+YCBCR_PREFIX = stream_prefix(None, ycbcr=True)
+
+
 def complete_stream(prefix: bytes, data: bytes) -> bytes:
     """Return `data`, a JPEG stream of one tile, with `prefix` in place of its beginning.
 
@@ -43,14 +48,18 @@ def complete_stream(prefix: bytes, data: bytes) -> bytes:
     """
     if data[:2] != SOI:
         raise TileUnreadable("the tile's bytes do not begin as a JPEG")
+    if prefix == YCBCR_PREFIX and data[2:11] == JFIF:
+        return data  # Complete, and JFIF says YCbCr too: nothing to copy.
     start = 2
     # Markers JFIF and Adobe inside the tile would outvote the TIFF's own statement of its colours.
     while data[start : start + 2] in (b"\xff\xe0", b"\xff\xee") and len(prefix) > 2:
         start += 2 + int.from_bytes(data[start + 2 : start + 4], "big")
-    return prefix + data[start:]
+    return b"".join((prefix, memoryview(data)[start:]))
 
 
-def decode_jpeg(data: bytes, *, height: int, width: int, denominator: int = 1) -> NDArray[np.uint8]:
+def decode_jpeg(
+    data: bytes, *, height: int, width: int, denominator: int = 1, scratch: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """Decode a complete JPEG stream to RGB.
 
     Parameters
@@ -61,6 +70,8 @@ def decode_jpeg(data: bytes, *, height: int, width: int, denominator: int = 1) -
         Size of the tile that it should hold; a larger one is refused before it is decoded.
     denominator
         1, 2, 4 or 8: libjpeg's scaled decoding.
+    scratch
+        Memory of at least that size, flat, to decode into; new memory when None.
 
     Returns
     -------
@@ -72,7 +83,8 @@ def decode_jpeg(data: bytes, *, height: int, width: int, denominator: int = 1) -
         If the stream is damaged, cut or larger than said.
     """
     rows, columns = -(-height // denominator), -(-width // denominator)
-    buffer = np.empty((rows, columns, 3), np.uint8)
+    shape = rows, columns, 3
+    buffer = np.empty(shape, np.uint8) if scratch is None else scratch[: math.prod(shape)].reshape(shape)
     smallest = {"min_height": rows, "min_width": columns, "min_factor": denominator} if denominator > 1 else {}
     try:
         pixels = simplejpeg.decode_jpeg(data, "RGB", buffer=buffer, **smallest)

@@ -54,11 +54,17 @@ class NativeTiles:
             if self.closed:  # Closed in this very instant: its arrays must not outlive it.
                 self._cache.drop(str(self._prefix[0]))
 
-    def read(self, stored: int, row: int, column: int, *, denominator: int = 1, keep: bool = False) -> Pixels:
-        """Return one native tile, cut to the level's edge, without looking into the cache; hatched if unreadable."""
+    def read(
+        self, stored: int, row: int, column: int, *, denominator: int = 1, keep: bool = False, passing: bool = False
+    ) -> Pixels:
+        """Return one native tile, cut to the level's edge, without looking into the cache; hatched if unreadable.
+
+        With `passing` this thread's next tile may be written over it: see ``SlideSource.read_passing``.
+        """
         place = (stored, row, column)
+        decode = self._source.read_passing if passing and not keep else self._source.read_tile
         try:
-            array = self._source.read_tile(stored, row, column, denominator=denominator)
+            array = decode(stored, row, column, denominator=denominator)
         except TileUnreadable as error:
             if not self.closed:
                 self._remember_bad(place, error)
@@ -95,6 +101,7 @@ class NativeTiles:
         out = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
         if y0 < 0 or x0 < 0 or y1 > height or x1 > width:
             out[:] = self._background
+        alone = out.shape == (high, wide, 3)
         unreadable = 0
         for row in range(max(0, y0) // high, -(-min(height, y1) // high)):
             for column in range(max(0, x0) // wide, -(-min(width, x1) // wide)):
@@ -103,14 +110,13 @@ class NativeTiles:
                 kept = self.cached(stored, row, column, denominator)
                 if kept is None:
                     keeping = not inside if keep is None else keep
-                    tile = self.read(stored, row, column, denominator=denominator, keep=keeping)
+                    passing = not (inside and alone)
+                    tile = self.read(stored, row, column, denominator=denominator, keep=keeping, passing=passing)
                     unreadable += tile.unreadable
                     kept = tile.array
-                    del tile
-                if kept.shape == out.shape and inside:
+                if inside and alone:
                     return Pixels(array=kept, unreadable=unreadable)
                 paste(out, kept, top - y0, left - x0)
-                del kept  # Its memory, still in the processor's cache, serves the next tile.
         return Pixels(array=out, unreadable=unreadable)
 
     def _remember_bad(self, place: tuple[int, int, int], error: TileUnreadable) -> None:

@@ -1,9 +1,20 @@
 """Bringing pixels to another size by the mean over the area that each new pixel covers."""
 
+import functools
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import sparse
+
+CHANNELS = 3
+
+WINDOW = 8
+"""Pixels that one matrix product of the area mean makes: more would multiply more zeros, fewer would call more often."""
+
+SERIAL_PRODUCTS = 2**18
+"""Multiplications up to which OpenBLAS computes a matrix product in the calling thread. Beyond, it would wake threads
+of its own, which spin beside the reader threads and the encoder."""
 
 
 def resize(
@@ -61,21 +72,65 @@ def _area_mean(
 ) -> NDArray[np.uint8]:
     # Pillow's BOX filter counts a pixel wholly or not at all, so it is no area mean at fractional borders.
     high, wide = pixels.shape[:2]
-    down = _weights(rows, height, high) @ pixels.reshape(high, wide * 3).astype(np.float32)
-    turned = np.ascontiguousarray(down.reshape(height, wide, 3).transpose(1, 0, 2)).reshape(wide, height * 3)
-    across = _weights(columns, width, wide) @ turned
-    across += 0.5
-    return np.ascontiguousarray(across.astype(np.uint8).reshape(width, height, 3).transpose(1, 0, 2))
+    source = pixels.reshape(high, wide * CHANNELS).astype(np.float32)
+    down = np.empty((height, wide * CHANNELS), np.float32)
+    for made, taken, weights in _windows(*rows, height, high).over_rows:
+        step = max(1, SERIAL_PRODUCTS // weights.size)
+        for left in range(0, source.shape[1], step):
+            np.matmul(weights, source[taken, left : left + step], out=down[made, left : left + step])
+    mean = np.empty((height, width * CHANNELS), np.float32)
+    for made, taken, weights in _windows(*columns, width, wide).over_columns:
+        step = max(1, SERIAL_PRODUCTS // weights.size)
+        for top in range(0, height, step):
+            np.matmul(down[top : top + step, taken], weights, out=mean[top : top + step, made])
+    mean += 0.5
+    return mean.astype(np.uint8).reshape(height, width, CHANNELS)
 
 
-def _weights(borders: tuple[float, float], count: int, size: int) -> sparse.csr_array:
-    """Return the matrix [count, size] whose row i holds the part of each pixel that lies in interval i, sum 1."""
-    edges = np.linspace(borders[0], borders[1], count + 1)
-    low, high = edges[:-1, None], edges[1:, None]
-    first = np.floor(low).astype(np.intp)
-    taps = int((np.ceil(high) - first).max())
-    index = first + np.arange(taps)
-    covered = np.clip(np.minimum(index + 1, high) - np.maximum(index, low), 0, None) / (high - low)
-    starts = np.arange(0, count * taps + 1, taps)
-    places = np.minimum(index, size - 1)
-    return sparse.csr_array((covered.astype(np.float32).ravel(), places.ravel(), starts), shape=(count, size))
+_Window = tuple[slice, slice, NDArray[np.float32]]
+"""Which new pixels are made of which old ones, with which weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Windows:
+    """An area mean along one axis as small matrix products, each making a few neighbouring pixels.
+
+    Attributes
+    ----------
+    over_rows
+        Weights [new, old], for rows of pixels.
+    over_columns
+        Weights [old * 3, new * 3] and slices in values instead of pixels: the channels lie beside each other.
+    """
+
+    over_rows: tuple[_Window, ...]
+    over_columns: tuple[_Window, ...]
+
+
+@functools.lru_cache(maxsize=32)
+def _windows(low: float, high: float, count: int, size: int) -> _Windows:
+    """Return the area mean that brings the interval from `low` to `high` of `size` pixels to `count` pixels."""
+    edges = np.linspace(low, high, count + 1)
+    begin, end = edges[:-1, None], edges[1:, None]
+    first = np.floor(begin).astype(np.intp)
+    index = first + np.arange(int((np.ceil(end) - first).max()))
+    covered = np.clip(np.minimum(index + 1, end) - np.maximum(index, begin), 0, None) / (end - begin)
+    over_rows, over_columns = [], []
+    for start in range(0, count, WINDOW):
+        stop = min(start + WINDOW, count)
+        taken = slice(int(first[start, 0]), min(size, int(index[stop - 1, -1]) + 1))
+        # Index may lead past the last pixel, always with weight 0.
+        weights = np.zeros((stop - start, int(index[stop - 1, -1]) + 1 - taken.start), np.float32)
+        weights[np.arange(stop - start)[:, None], index[start:stop] - taken.start] = covered[start:stop]
+        weights = weights[:, : taken.stop - taken.start]
+        beside = np.zeros((weights.shape[1], CHANNELS, stop - start, CHANNELS), np.float32)
+        for channel in range(CHANNELS):
+            beside[:, channel, :, channel] = weights.T
+        flat = beside.reshape(weights.shape[1] * CHANNELS, -1)
+        over_rows.append((slice(start, stop), taken, weights))
+        over_columns.append((_values(start, stop), _values(taken.start, taken.stop), flat))
+    return _Windows(over_rows=tuple(over_rows), over_columns=tuple(over_columns))
+
+
+def _values(start: int, stop: int) -> slice:
+    return slice(start * CHANNELS, stop * CHANNELS)

@@ -128,14 +128,14 @@ class Slide:
             raise IndexError(f"Level {level} has {rows} x {columns} tiles; there is no tile {row}, {column}.")
         return self._tile(level, row, column)
 
-    def _tile(self, level: int, row: int, column: int) -> Pixels:
+    def _tile(self, level: int, row: int, column: int, *, passing: bool = False) -> Pixels:
         key = self._key(level, row, column)
         flaw = self._flawed.get(key)
         fresh = flaw is None or time.monotonic() - flaw[1] < RETRY_SECONDS
         kept = self.cache.get(key) if fresh else None
         if kept is not None:
             return Pixels(array=kept, unreadable=flaw[0] if flaw else 0)
-        pixels = self._compute(self._rungs[level], level, row, column)
+        pixels = self._compute(self._rungs[level], level, row, column, passing=passing)
         if pixels.complete:
             self._flawed.pop(key, None)
         else:
@@ -170,14 +170,15 @@ class Slide:
         if y < 0 or x < 0 or y + height > rung.info.height or x + width > rung.info.width:
             out[:] = np.array(self.facts.background, np.uint8)
         (high, wide), unreadable = rung.tile, 0
+        kept = self.cache.keeps(high * wide * 3)
         for row in range(max(0, y) // high, -(-min(rung.info.height, y + height) // high)):
             for column in range(max(0, x) // wide, -(-min(rung.info.width, x + width) // wide)):
-                tile = self._tile(level, row, column)
-                if tile.array.shape == out.shape and (row * high, column * wide) == (y, x):
+                alone = (row * high, column * wide, high, wide) == (y, x, height, width)
+                tile = self._tile(level, row, column, passing=not (kept or alone))
+                if alone and tile.array.shape == out.shape:
                     return tile
                 unreadable += tile.unreadable
                 paste(out, tile.array, row * high - y, column * wide - x)
-                del tile  # Its memory, still in the processor's cache, serves the next tile.
         return Pixels(array=out, unreadable=unreadable)
 
     def read_square(self, y: float, x: float, side: float, *, tile_px: int, resampling: Resampling) -> Pixels:
@@ -257,9 +258,9 @@ class Slide:
             return self._tiles.key(rung.base, row, column, 1)
         return self._tiles.key("level", level, row, column)
 
-    def _compute(self, rung: Rung, level: int, row: int, column: int) -> Pixels:
+    def _compute(self, rung: Rung, level: int, row: int, column: int, *, passing: bool) -> Pixels:
         if rung.factor == 1:
-            return self._tiles.read(rung.base, row, column)
+            return self._tiles.read(rung.base, row, column, passing=passing)
         y0, x0 = row * rung.tile[0], column * rung.tile[1]
         y1, x1 = min(y0 + rung.tile[0], rung.info.height), min(x0 + rung.tile[1], rung.info.width)
         if rung.direct:

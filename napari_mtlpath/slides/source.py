@@ -103,6 +103,14 @@ class SlideSource(ABC):
             If the tile's bytes are missing, cut or do not decode.
         """
 
+    def read_passing(self, level: int, row: int, column: int, *, denominator: int = 1) -> NDArray[np.uint8]:
+        """Decode one native tile that is copied at once and not kept.
+
+        As `read_tile`, but this thread's next call may write over the array: a scan then decodes into memory that
+        is already in the processor's cache. Readers that cannot do that give a new array each time.
+        """
+        return self.read_tile(level, row, column, denominator=denominator)
+
     @abstractmethod
     def read_associated(self, name: str) -> NDArray[np.uint8]:
         """Decode an associated image, [y, x, 3] of uint8 RGB, at most 4096 px on its longer side."""

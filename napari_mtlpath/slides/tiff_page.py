@@ -1,5 +1,6 @@
 """The native tiles of one TIFF page: where they lie and how they decode, in any number of threads."""
 
+import threading
 from typing import Any
 
 import imagecodecs
@@ -18,6 +19,10 @@ BAND_PX = 512
 """Flat strips (of stripped TIFF, of NDPI) are presented as bands of about this height."""
 
 APERIO_YCBCR = 33003
+
+CACHE_SHY = 32
+"""libjpeg-turbo writes rows that begin at a multiple of this many bytes past the processor's cache (AVX2 streaming
+stores). Memory that is copied from at once must lie otherwise: pasting a tile from main memory costs twice as much."""
 
 
 class TiffPage:
@@ -80,6 +85,9 @@ class TiffPage:
         ycbcr = {YCBCR: True, RGB: False}.get(int(page.photometric)) if self._planes == 1 else None
         self._prefix = stream_prefix(page.jpegtables, ycbcr=ycbcr)
         self._joined = self._format.jpeg and self._ndpi_header is not None
+        # Everything that must be so that a tile is one JPEG stream and no more.
+        self._plain = self._format.jpeg and not self._joined and self._planes == 1 and self._band == 1
+        self._memory = threading.local()
 
     def level(self, downsample: tuple[float, float]) -> StoredLevel:
         """Describe the page as a stored level."""
@@ -91,8 +99,9 @@ class TiffPage:
             downsample=downsample,
         )
 
-    def read(self, row: int, column: int, denominator: int) -> NDArray[np.uint8]:
-        """Decode one tile or band; see ``SlideSource.read_tile``."""
+    def read(self, row: int, column: int, denominator: int, *, passing: bool = False) -> NDArray[np.uint8]:
+        """Decode one tile or band; see ``SlideSource.read_tile``, and ``read_passing`` for `passing`."""
+        scratch = self._scratch() if passing and self._plain else None
         rows = range(row * self._band, min((row + 1) * self._band, self._rows))
         if row < 0 or not rows or not 0 <= column < self._columns:
             raise TileUnreadable(f"there is no tile {row}, {column}")
@@ -104,12 +113,22 @@ class TiffPage:
         if self._joined:
             pixels = self._decode_joined(rows, column, scaled)
         else:
-            parts = [self._decode(chunk, column, scaled) for chunk in rows]
+            parts = [self._decode(chunk, column, scaled, scratch) for chunk in rows]
             pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
         height, width = -(-height // scaled), -(-width // scaled)
         if pixels.shape[0] < height or pixels.shape[1] < width:
             raise TileUnreadable(f"the tile decodes to {pixels.shape[0]} x {pixels.shape[1]}, not {height} x {width}")
         return shrink(pixels[:height, :width], denominator // scaled)
+
+    def _scratch(self) -> NDArray[np.uint8]:
+        """Return this thread's memory for one decoded tile, flat."""
+        scratch: NDArray[np.uint8] | None = getattr(self._memory, "scratch", None)
+        if scratch is None:
+            count = self._chunk_height * self._chunk_width * 3
+            memory = np.empty(count + CACHE_SHY, np.uint8)
+            start = (4 - memory.ctypes.data) % CACHE_SHY
+            scratch = self._memory.scratch = memory[start : start + count]
+        return scratch
 
     def _bytes(self, index: int) -> bytes:
         if self._bad[index]:
@@ -122,7 +141,9 @@ class TiffPage:
             raise TileUnreadable("the file ends inside the tile")
         return data
 
-    def _decode(self, row: int, column: int, denominator: int) -> NDArray[np.uint8]:
+    def _decode(
+        self, row: int, column: int, denominator: int, scratch: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         index = row * self._columns + column
         if self._sparse is not None and self._counts[index] == 0:
             shape = (self._chunk_height // denominator, self._chunk_width // denominator, 3)
@@ -134,7 +155,8 @@ class TiffPage:
         if not self._format.jpeg:
             return self._format.convert(self._decode_chunk(index))
         stream = complete_stream(self._prefix, self._bytes(index))
-        return decode_jpeg(stream, height=self._chunk_height, width=self._chunk_width, denominator=denominator)
+        size = {"height": self._chunk_height, "width": self._chunk_width, "denominator": denominator}
+        return decode_jpeg(stream, scratch=scratch, **size)
 
     def _decode_chunk(self, index: int) -> NDArray[Any]:
         """Decode one chunk of any codec to [y, x, sample]."""

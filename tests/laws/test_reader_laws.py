@@ -84,6 +84,30 @@ def test_threads_read_the_same_tiles(source: SlideSource) -> None:
             np.testing.assert_array_equal(tile, expected)
 
 
+@pytest.mark.parametrize("denominator", [1, 4])
+def test_a_passing_tile_has_the_pixels_of_one_that_stays(source: SlideSource, denominator: int) -> None:
+    stored = source.facts.levels[0]
+    rows, columns = -(-stored.height // stored.tile_height), -(-stored.width // stored.tile_width)
+    places = list(itertools.product(range(rows), range(columns)))
+    staying = [source.read_tile(0, *place, denominator=denominator) for place in places]
+    before = [tile.copy() for tile in staying]
+    for place, expected in zip(places, before, strict=True):
+        np.testing.assert_array_equal(source.read_passing(0, *place, denominator=denominator), expected)
+    for tile, expected in zip(staying, before, strict=True):
+        np.testing.assert_array_equal(tile, expected)  # what stays is never written over
+
+
+def test_threads_do_not_write_over_each_others_passing_tiles(source: SlideSource) -> None:
+    expected = [source.read_tile(0, 0, column) for column in (0, 1)]
+
+    def differs(number: int) -> bool:
+        tile = source.read_passing(0, 0, number % 2)
+        return not np.array_equal(tile, expected[number % 2])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert not any(pool.map(differs, range(48)))
+
+
 def test_a_tile_that_does_not_exist_is_unreadable(source: SlideSource) -> None:
     for row, column in ((0, 10_000), (10_000, 0), (-1, 0)):
         with pytest.raises(TileUnreadable):

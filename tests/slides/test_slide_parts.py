@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import tissue, write_aperio_like
 
 from napari_mtlpath.slides.cache import TileCache
 from napari_mtlpath.slides.hatch import hatched
+from napari_mtlpath.slides.jpeg import complete_stream, decode_jpeg, stream_prefix
 from napari_mtlpath.slides.levels import consistent
 from napari_mtlpath.slides.open import open_slide
 from napari_mtlpath.slides.pyramid import COARSEST_PX, plan_pyramid
@@ -225,3 +227,19 @@ def test_threads_that_open_the_same_file_do_not_disturb_each_other(cmu_svs: Path
 
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(open_and_read, range(4)))) == 1
+
+
+def test_a_jpeg_that_is_complete_is_decoded_without_a_copy() -> None:
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(tissue(64, 64)), quality=90, colorsubsampling="420")
+    assert complete_stream(stream_prefix(None, ycbcr=True), data) is data
+    assert complete_stream(stream_prefix(None, ycbcr=None), data) == data
+
+
+def test_the_files_word_on_colours_outvotes_a_marker_in_the_tile() -> None:
+    pixels = np.ascontiguousarray(tissue(64, 64))
+    data = simplejpeg.encode_jpeg(pixels, quality=95, colorsubsampling="444")
+    stream = complete_stream(stream_prefix(None, ycbcr=False), data)
+    shown = decode_jpeg(stream, height=64, width=64)
+    as_ycbcr = decode_jpeg(data, height=64, width=64)
+    assert np.abs(as_ycbcr.astype(int) - pixels).mean() < 3
+    assert np.abs(shown.astype(int) - pixels).mean() > 20  # the stored channels as they are

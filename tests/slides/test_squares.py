@@ -10,6 +10,7 @@ from synthetic import tissue, write_aperio_like, write_pyramid
 
 from napari_mtlpath.slides.cache import TileCache
 from napari_mtlpath.slides.open import open_slide
+from napari_mtlpath.slides.resample import resize
 from napari_mtlpath.slides.resampling import Resampling
 from napari_mtlpath.slides.slide import Slide
 from napari_mtlpath.slides.square import SquareReader
@@ -71,6 +72,43 @@ def test_any_shrinking_square_is_near_the_exact_area_mean(
     assert error.mean() < 0.6
     if resampling is Resampling.AREA:
         assert error.max() <= 1.5
+
+
+@given(
+    box=st.tuples(*[st.floats(0, 40)] * 2, *[st.floats(60, 130)] * 2),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_part_shrinks_to_its_exact_area_mean(
+    box: tuple[float, float, float, float], height: int, width: int, seed: int
+) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (130, 130, 3)).astype(np.uint8)
+    made = resize(pixels, box=box, height=height, width=width)
+    assert made.shape == (height, width, 3)
+    edges = np.linspace(box[0], box[2], height + 1), np.linspace(box[1], box[3], width + 1)
+    grid = np.arange(130)
+    rows, columns = (
+        np.clip(np.minimum(grid + 1, edge[1:, None]) - np.maximum(grid, edge[:-1, None]), 0, None) for edge in edges
+    )
+    mean = np.einsum("iy,jx,yxc->ijc", rows, columns, pixels)
+    mean /= rows.sum(1)[:, None, None] * columns.sum(1)[None, :, None]
+    assert np.abs(made - mean).max() <= 0.56  # to the next grey level; Pillow, asked for whole factors, a little more
+
+
+def test_a_square_is_the_same_whether_its_tiles_stay_in_memory_or_pass(slide: Slide) -> None:
+    asked = [(y, x) for y in (0, 130, 256) for x in (0, 77, 512)]
+    passing = open_slide(slide.path, cache=TileCache(max_bytes=0))
+    for y, x in asked:
+        for side, tile_px in ((512, 128), (600, 560), (512, 224)):
+            ask = {"tile_px": tile_px, "resampling": Resampling.SCALED}
+            np.testing.assert_array_equal(
+                passing.read_square(y, x, side, **ask).array, slide.read_square(y, x, side, **ask).array
+            )
+        np.testing.assert_array_equal(
+            passing.read_region(y, x, 300, 700).array, slide.read_region(y, x, 300, 700).array
+        )
 
 
 def test_a_square_on_the_native_tiles_is_read_without_resampling(slide: Slide, level_0: np.ndarray) -> None:

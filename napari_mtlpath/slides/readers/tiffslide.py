@@ -98,8 +98,15 @@ class _TiffSource(SlideSource):
 
     def read_tile(self, level: int, row: int, column: int, *, denominator: int = 1) -> NDArray[np.uint8]:
         """Decode one native tile."""
+        return self._read(level, row, column, denominator, passing=False)
+
+    def read_passing(self, level: int, row: int, column: int, *, denominator: int = 1) -> NDArray[np.uint8]:
+        """Decode one native tile into memory that this thread's next tile takes again."""
+        return self._read(level, row, column, denominator, passing=True)
+
+    def _read(self, level: int, row: int, column: int, denominator: int, *, passing: bool) -> NDArray[np.uint8]:
         try:
-            return self._pages[level].read(row, column, denominator)
+            return self._pages[level].read(row, column, denominator, passing=passing)
         except TileUnreadable:
             raise
         except FOREIGN_ERRORS as error:

@@ -1,8 +1,10 @@
 """What a source of labelled bags gives: bags to learn from, bags to choose the best epoch by, and final figures."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,8 +16,17 @@ from napari_mtlpath.tasks import Task
 from napari_mtlpath.tiles.spec import TileSpec
 
 CardMetrics = dict[str, dict[str, float | str]]
-Answer = Callable[[Float[Tensor, "tile feature"]], BagOutput]
-"""A trained aggregator, in evaluation mode and with its explanations."""
+
+
+@runtime_checkable
+class Answer(Protocol):
+    """A trained aggregator, in evaluation mode and with its explanations."""
+
+    def __call__(
+        self, features: Float[Tensor, "tile feature"], coordinates: Float[Tensor, "tile 2"] | None = None
+    ) -> BagOutput:
+        """Answer one bag."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,12 +44,19 @@ class Bag:
     tile_labels
         Labels of the single tiles where the source has them, NaN where unknown, [tile, task]; learned from only if the
         config gives them a weight.
+    coordinates
+        Centres of the tiles as (y, x), [tile, 2], for aggregators that look at them.
+    name, patient
+        What the slide (or the patient, whose slides form one bag) is called, and whose it is; empty for made-up slides.
     """
 
     features: Float[Tensor, "tile feature"]
     labels: Float[Tensor, " task"]
     truth: Mapping[str, Bool[Tensor, " tile"]] = field(default_factory=dict)
     tile_labels: Float[Tensor, "tile task"] | None = None
+    coordinates: Float[Tensor, "tile 2"] | None = None
+    name: str = ""
+    patient: str = ""
 
 
 class BagSource(ABC):
@@ -58,6 +76,10 @@ class BagSource(ABC):
         What the card says about the data.
     slide_labels_only
         Whether no tile has a label.
+    training_labels
+        Labels of the training bags, NaN where unknown, [sample, task]; None where bags are made up as they are needed.
+    digest
+        Changes when the data do: a checkpoint belongs to one. Empty where the config says it all.
     """
 
     tasks: tuple[Task, ...]
@@ -66,6 +88,8 @@ class BagSource(ABC):
     bags_per_epoch: int
     facts: Mapping[str, str | int]
     slide_labels_only: bool = True
+    training_labels: Float[Tensor, "sample task"] | None = None
+    digest: str = ""
 
     @abstractmethod
     def train(self, epoch: int, generator: torch.Generator) -> Iterator[Bag]:
@@ -82,3 +106,29 @@ class BagSource(ABC):
     @abstractmethod
     def statistics(self) -> tuple[Float[Tensor, " feature"], Float[Tensor, " feature"]]:
         """Return mean and standard deviation of the training tiles' features."""
+
+    def training_bag(self, row: int) -> Bag:
+        """Return the training bag of a row of `training_labels`.
+
+        Raises
+        ------
+        ValueError
+            If the source has no fixed set of training bags.
+        """
+        raise ValueError(
+            f"Expected a fixed set of training slides; found made-up ones (row {row} was asked for). "
+            "Use data of source 'cohort', or leave out what needs them (balanced sampling, class weights, scaling)."
+        )
+
+    def parts_to_predict(self) -> Mapping[str, Sequence[Bag]]:
+        """Return the bags whose answers are kept with the model, by part; none where bags have no names."""
+        return {}
+
+    @property
+    def training_means(self) -> Float[Tensor, "sample feature"] | None:
+        """Mean features of the training bags, in the order of `training_labels`; None where there are none."""
+        return None
+
+    def write_split(self, folder: Path) -> None:
+        """Write which patients are in which part to `folder`, where the source has patients."""
+        return

@@ -9,9 +9,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from napari_mtlpath.training.augment import Augmentation
 from napari_mtlpath.training.config_balancing import BalancingTable
-from napari_mtlpath.training.config_data import CellTiles, FeatureBags, SmearBags, StainedBags, StainedTiles
+from napari_mtlpath.training.config_data import CellTiles, CohortBags, SmearBags, StainedBags, StainedTiles
 from napari_mtlpath.training.config_errors import sentences
 from napari_mtlpath.training.config_optimisation import OptimisationTable
+from napari_mtlpath.training.config_systems import DistillationTable, LossesTable, SamplingTable
 from napari_mtlpath.training.config_table import Table
 
 
@@ -83,16 +84,19 @@ class AggregatorTable(Table):
 class BagsConfig(Table):
     """Training of an aggregator on bags of one encoder's features."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"balancing"})
+    later: ClassVar[frozenset[str]] = frozenset({"balancing", "losses", "sampling", "distillation"})
 
     kind: Literal["bags"]
     name: str = Field(min_length=1)
     seed: int = 0
     encoder: str = Field(min_length=1)
-    data: Annotated[SmearBags | StainedBags | FeatureBags, Field(discriminator="source")]
+    data: Annotated[SmearBags | StainedBags | CohortBags, Field(discriminator="source")]
     aggregator: AggregatorTable = AggregatorTable()
     optimisation: OptimisationTable
     balancing: BalancingTable = BalancingTable()
+    losses: LossesTable = LossesTable()
+    sampling: SamplingTable = SamplingTable()
+    distillation: DistillationTable | None = None
     card: CardTexts = CardTexts()
 
 

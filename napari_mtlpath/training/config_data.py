@@ -80,11 +80,65 @@ class TaskTable(Table):
                 return Regression(low=self.low, high=self.high, unit=self.unit, **texts)
 
 
-class FeatureBags(Table):
-    """Bags of feature files ``<slide>.h5`` in `folder`, labelled by the columns of the CSV `labels`."""
+class ExternalCohort(Table):
+    """Another cohort that the finished model is tried on: its tables and its folder of feature files."""
 
-    source: Literal["features"]
-    labels: str
-    folder: str
-    tile_um: float = Field(gt=0)
-    tasks: tuple[TaskTable, ...] = Field(min_length=1)
+    slides: str
+    clinical: str = ""
+    features: str = ""
+
+
+class CohortBags(Table):
+    """Bags of a cohort: tables as STAMP has them, and a feature file ``<slide>.h5`` (STAMP, CLAM, TRIDENT) per slide.
+
+    Attributes
+    ----------
+    slides
+        Table (CSV, XLSX) with the columns PATIENT and FILENAME; and, where `clinical` is empty, one per task.
+    clinical
+        Table with the column PATIENT and one per task. An empty cell is an unknown label.
+    features
+        Folder of the feature files.
+    patient_column, filename_column
+        Names of these columns in your tables.
+    unknown
+        Words that mean an unknown label, as an empty cell does, such as ``["n/a"]``.
+    allow_unmatched
+        Whether slides without a patient in the clinical table, and patients without a slide, are left out.
+    unit
+        ``patient``: all slides of a patient form one bag; ``slide``: each slide is a bag with its patient's labels.
+    tile_um
+        Side of a tile; 0 takes what the feature files say.
+    split
+        JSON file that says which patients train, select and test; empty makes one by `seed` and keeps it with the run.
+    folds
+        Number of models, each tested on another part of the patients; 0 for one model.
+    test_share
+        Share of the patients for the final figures, where there are no folds.
+    selection_share
+        Share of the other patients that the best epoch is chosen by.
+    memory_mb
+        Memory for feature files that were read; a cohort may be larger.
+    tasks
+        What the tables' columns mean; empty infers it from the values.
+    external
+        Another cohort that every finished model is tried on.
+    """
+
+    source: Literal["cohort"]
+    slides: str
+    clinical: str = ""
+    features: str
+    patient_column: str = "PATIENT"
+    filename_column: str = "FILENAME"
+    unknown: tuple[str, ...] = ()
+    allow_unmatched: bool = False
+    unit: Literal["patient", "slide"] = "patient"
+    tile_um: float = Field(default=0.0, ge=0)
+    split: str = ""
+    folds: int = Field(default=0, ge=0)
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    selection_share: float = Field(default=0.2, gt=0, lt=1)
+    memory_mb: int = Field(default=2048, ge=1)
+    tasks: tuple[TaskTable, ...] = ()
+    external: ExternalCohort | None = None

@@ -44,9 +44,11 @@ def measure(folder: Path, *, data: tuple[Path, ...] = ()) -> CardMetrics:
             return encoder_figures(module, tiles, device=torch.device("cpu"))
         case BagsConfig():
             model = load_model(folder, device="cpu")
-            source = bag_source(config, folders=data, device=torch.device("cpu"))
+            source = bag_source(config, folders=(folder, *data), device=torch.device("cpu"))
             with torch.inference_mode():
-                return source.figures(lambda features: model.aggregator(features, explain=True))
+                return source.figures(
+                    lambda features, coordinates=None: model.aggregator(features, coordinates, explain=True)
+                )
 
 
 def add_figures(folder: Path, groups: CardMetrics) -> None:

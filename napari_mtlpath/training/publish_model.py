@@ -1,8 +1,10 @@
 """Trained aggregator -> slide-model folder: weights, card with measured figures, and the config."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from napari_mtlpath.evaluation.prediction_files import write_predictions
+from napari_mtlpath.evaluation.predictions import Predictions
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.training.bags import BagSource, CardMetrics
 from napari_mtlpath.training.config import BagsConfig
@@ -19,8 +21,9 @@ def publish_model(
     module: Aggregator,
     metrics: CardMetrics,
     facts: Mapping[str, str | int | float],
+    predictions: Sequence[Predictions] = (),
 ) -> Path:
-    """Write aggregator, card and config to `folder` and return it; the encoder is named, with its hash."""
+    """Write aggregator, card, config, split and predictions to `folder` and return it; the encoder is named by hash."""
     stated = {key: value for key, value in (dict(source.facts) | dict(facts)).items() if value != ""}
     card = ModelCard(
         name=config.name,
@@ -41,4 +44,7 @@ def publish_model(
     )
     save_model(folder, card, module.state_dict())
     write_config(folder, config)
+    source.write_split(folder)
+    if predictions:
+        write_predictions(folder, predictions)
     return folder

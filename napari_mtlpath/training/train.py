@@ -6,12 +6,11 @@ from pathlib import Path
 import torch
 
 from napari_mtlpath.folders import data_folder
-from napari_mtlpath.training.bags_job import BagsJob
 from napari_mtlpath.training.config import BagsConfig, TilesConfig, TrainConfig, config_key
-from napari_mtlpath.training.job import Job
-from napari_mtlpath.training.loop import Loop
 from napari_mtlpath.training.report import TrainingReport
-from napari_mtlpath.training.sources import bag_source, tile_data
+from napari_mtlpath.training.run import Run
+from napari_mtlpath.training.sources import tile_data
+from napari_mtlpath.training.systems import train_bags
 from napari_mtlpath.training.tiles_job import TilesJob
 
 
@@ -26,14 +25,15 @@ def train(
 ) -> Iterator[TrainingReport]:
     """Train what `config` describes and yield reports; the last one names the model folder.
 
-    Closing the generator cancels: nothing half-written stays, and the same call continues after the last whole epoch.
+    A config with folds or with a teacher to train first makes several models one after the other; the reports'
+    `stage` says which. Closing the generator cancels: nothing half-written stays, and the same call goes on.
 
     Parameters
     ----------
     config
         From :func:`napari_mtlpath.training.config.read_config`.
     output
-        The model folder to write; its name must be the model's.
+        The model folder to write; its name must be the model's. With folds, the folder that gets one per fold.
     runs
         Where checkpoints lie (default: ``runs/`` in the user's data folder).
     data
@@ -52,16 +52,12 @@ def train(
     FloatingPointError
         If the loss stopped being finite before one epoch was finished.
     """
-    job = build_job(config, data=data, device=device or torch.device("cpu"))
+    place = device or torch.device("cpu")
     folder = (runs or data_folder() / "runs") / config.name
-    loop = Loop(job, config.optimisation.settings(), seed=config.seed, folder=folder, key=config_key(config))
-    yield from loop.run(output=output, resume=resume)
-
-
-def build_job(config: TrainConfig, *, data: tuple[Path, ...], device: torch.device) -> Job:
-    """Return the job that a config describes, its data loaded."""
     match config:
         case TilesConfig():
-            return TilesJob(config, tile_data(config.data, folders=data), device=device)
+            job = TilesJob(config, tile_data(config.data, folders=data), device=place)
+            run = Run(config=config, output=output, folder=folder, key=config_key(config))
+            yield from run.reports(job, resume=resume)
         case BagsConfig():
-            return BagsJob(config, bag_source(config, folders=data, device=device), device=device)
+            yield from train_bags(config, output=output, folder=folder, data=data, device=place, resume=resume)

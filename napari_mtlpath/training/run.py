@@ -1,0 +1,64 @@
+"""One training of a job, and the note that it is finished, so that a command of several trainings can go on."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from napari_mtlpath.files import replacing
+from napari_mtlpath.training.config import TrainConfig
+from napari_mtlpath.training.job import Job
+from napari_mtlpath.training.loop import Loop
+from napari_mtlpath.training.report import TrainingReport
+
+FINISHED_FILE = "finished.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where one training keeps what it makes.
+
+    Attributes
+    ----------
+    config
+        What is trained; its name is that of `output`.
+    output
+        The model folder to write.
+    folder
+        Where its checkpoint lies.
+    key
+        Digest of all that decides the result; a checkpoint and a finished model belong to one.
+    stage
+        What its reports say it is, such as ``"teacher"``.
+    """
+
+    config: TrainConfig
+    output: Path
+    folder: Path
+    key: str
+    stage: str = ""
+
+    def reports(self, job: Job, *, resume: bool) -> Iterator[TrainingReport]:
+        """Train `job` and yield its reports, marked with the stage."""
+        config = self.config
+        loop = Loop(job, config.optimisation.settings(), seed=config.seed, folder=self.folder, key=self.key)
+        for report in loop.run(output=self.output, resume=resume):
+            yield replace(report, stage=self.stage)
+
+    def is_finished(self) -> bool:
+        """Whether an earlier command of the same key finished it and its model is still there."""
+        path = self.folder / FINISHED_FILE
+        return path.is_file() and self.output.is_dir() and json.loads(path.read_text("utf-8")) == self._note
+
+    def note_finished(self) -> None:
+        """Remember that it is finished."""
+        with replacing(self.folder / FINISHED_FILE) as temporary:
+            temporary.write_text(json.dumps(self._note), encoding="utf-8")
+
+    def forget_finished(self) -> None:
+        """Let the next command train it anew."""
+        (self.folder / FINISHED_FILE).unlink(missing_ok=True)
+
+    @property
+    def _note(self) -> dict[str, str]:
+        return {"key": self.key, "output": str(self.output.resolve())}

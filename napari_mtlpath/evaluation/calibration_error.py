@@ -43,7 +43,8 @@ class CalibrationError:
     Attributes
     ----------
     ece
-        Mean over bins of |said - happened|, weighted by the bins' samples; 0 is perfect.
+        Mean over bins of |said - happened|, weighted by the bins' samples; 0 is perfect. Its interval is corrected for
+        the bias that resampling adds.
     by_chance
         ECE that a perfectly calibrated model would show with these probabilities and this number of samples, because
         bins are small (mean over simulated labels; Broecker and Smith, 2007). An ECE near it is no evidence of error.
@@ -97,8 +98,11 @@ def calibration_error(
     random = np.random.default_rng(resampler.seed)
     imagined = (random.random((SIMULATIONS, len(outcome))) < probability).astype(np.float64)
     chance = np.mean([ece(probability, labels, whole, bins=bins)[0] for labels in imagined])
+    error, drawn = float(ece(probability, outcome, whole, bins=bins)[0]), np.concatenate(errors)
+    # Drawing again adds noise of its own to every bin's gap: without taking it off, the interval lies too high.
+    centred = np.maximum(drawn - (float(np.mean(drawn)) - error), 0.0)
     return CalibrationError(
-        ece=interval(float(ece(probability, outcome, whole, bins=bins)[0]), np.concatenate(errors)),
+        ece=interval(error, centred),
         by_chance=float(chance),
         brier=interval(float(np.mean((probability - outcome) ** 2)), np.concatenate(squares)),
     )

@@ -1,14 +1,13 @@
 """What learning tasks together gains over learning each alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from napari_mtlpath.evaluation.intervals import Interval, Repeat, Resampler, distribution, interval, value
-from napari_mtlpath.evaluation.metrics import Metric
+from napari_mtlpath.evaluation.intervals import Drawn, Interval, interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,15 +16,6 @@ class Gain:
 
     by_task: Mapping[str, Interval]
     mean: Interval
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pair:
-    """One task's metric, with the repeats of the multi-task run and of the run that learned this task alone."""
-
-    metric: Metric
-    together: Sequence[Repeat]
-    alone: Sequence[Repeat]
 
 
 def relative_gain(
@@ -50,21 +40,19 @@ def relative_gain(
     return 100.0 * sign * (alone - together) / alone
 
 
-def gains(pairs: Mapping[str, Pair], resampler: Resampler) -> Gain:
-    """Return the gains of several tasks, with intervals over the same drawn patients."""
+def gains(pairs: Mapping[str, tuple[Drawn, Drawn]]) -> Gain:
+    """Return the gains of several tasks with their intervals.
+
+    Parameters
+    ----------
+    pairs
+        By task: the figure of the tasks learned together, and that of the task learned alone, on the same draws.
+    """
     values, drawn = {}, {}
-    for task, pair in pairs.items():
-        better = pair.metric.higher_is_better
-        values[task] = float(
-            relative_gain(value(pair.metric, pair.together), value(pair.metric, pair.alone), higher_is_better=better)
-        )
-        drawn[task] = np.asarray(
-            relative_gain(
-                distribution(pair.metric, pair.together, resampler),
-                distribution(pair.metric, pair.alone, resampler),
-                higher_is_better=better,
-            )
-        )
+    for task, (together, alone) in pairs.items():
+        better = together.metric.higher_is_better
+        values[task] = float(relative_gain(together.value, alone.value, higher_is_better=better))
+        drawn[task] = np.asarray(relative_gain(together.values, alone.values, higher_is_better=better))
     return Gain(
         by_task={task: interval(values[task], drawn[task]) for task in pairs},
         mean=interval(float(np.mean(list(values.values()))), np.mean(list(drawn.values()), axis=0)),

@@ -104,6 +104,41 @@ class Resampler:
         return np.stack([np.bincount(row, minlength=count) for row in drawn]) / (count - 1)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn:
+    """A run's figure with its bootstrap values, so that runs drawn alike can be compared value by value.
+
+    Attributes
+    ----------
+    metric, repeats
+        What was computed, from what.
+    value
+        The figure of the data as they are.
+    values
+        Of the resamples, NaN where undefined, [draw].
+    """
+
+    metric: Metric
+    repeats: tuple[Repeat, ...]
+    value: float
+    values: Values
+
+    @property
+    def interval(self) -> Interval:
+        """The figure with its percentile interval."""
+        return interval(self.value, self.values)
+
+
+def draw(metric: Metric, repeats: Sequence[Repeat], resampler: Resampler) -> Drawn:
+    """Return a run's figure with its bootstrap values."""
+    return Drawn(
+        metric=metric,
+        repeats=tuple(repeats),
+        value=value(metric, repeats),
+        values=distribution(metric, repeats, resampler),
+    )
+
+
 def distribution(metric: Metric, repeats: Sequence[Repeat], resampler: Resampler) -> Values:
     """Return the bootstrap values of a run's figure, NaN where a resample does not define it, [draw].
 
@@ -153,7 +188,7 @@ def judged(metric: Metric, repeats: Sequence[Repeat], resampler: Resampler) -> I
     >>> round(judged(metric, [Repeat(answers=answers)], Resampler("pqr")).value, 3)
     0.067
     """
-    return interval(value(metric, repeats), distribution(metric, repeats, resampler))
+    return draw(metric, repeats, resampler).interval
 
 
 def _draws(metric: Metric, answers: Answers, resampler: Resampler) -> Values:

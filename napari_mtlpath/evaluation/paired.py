@@ -9,16 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from napari_mtlpath.evaluation.delong import compare_areas, delong
-from napari_mtlpath.evaluation.intervals import (
-    CONFIDENCE,
-    Interval,
-    Repeat,
-    Resampler,
-    distribution,
-    interval,
-    value,
-)
-from napari_mtlpath.evaluation.metrics import Metric
+from napari_mtlpath.evaluation.intervals import CONFIDENCE, Drawn, Interval, Repeat, interval
 from napari_mtlpath.tasks import Classification
 
 DELONG = "DeLong"
@@ -44,22 +35,21 @@ class Difference:
     test: str
 
 
-def difference(
-    metric: Metric, run: Sequence[Repeat], baseline: Sequence[Repeat], resampler: Resampler
-) -> Difference | None:
+def difference(run: Drawn, baseline: Drawn) -> Difference | None:
     """Return how a run differs from a baseline; None where they did not answer the same samples.
 
     AUROCs of a binary task with one repeat each are compared by DeLong's test; everything else, and everything with
     several seeds, by the paired bootstrap: the same patients (and the same seeds, where both runs have as many) are
-    drawn for both.
+    drawn for both. Both figures must come from one :class:`Resampler`.
     """
-    if not _same_samples(run, baseline):
+    if not _same_samples(run.repeats, baseline.repeats):
         return None
-    if metric.name == "auroc" and len(run) == len(baseline) == 1 and _is_binary(run[0]):
-        return _delong(run[0], baseline[0])
-    gap = value(metric, run) - value(metric, baseline)
-    drawn = distribution(metric, run, resampler) - distribution(metric, baseline, resampler)
-    return Difference(interval=interval(gap, drawn), p_value=bootstrap_p_value(drawn), test=BOOTSTRAP)
+    if run.metric.name == "auroc" and len(run.repeats) == len(baseline.repeats) == 1 and _is_binary(run.repeats[0]):
+        return _delong(run.repeats[0], baseline.repeats[0])
+    drawn = run.values - baseline.values
+    return Difference(
+        interval=interval(run.value - baseline.value, drawn), p_value=bootstrap_p_value(drawn), test=BOOTSTRAP
+    )
 
 
 def bootstrap_p_value(drawn: Float[NDArray[np.float64], " draw"]) -> float:

@@ -44,8 +44,12 @@ class ModelCard:
     licence, attribution, limits
         Of the weights and of the data behind them; what it must not be trusted with.
     calibration
-        By task: what ``napari_mtlpath.inference.calibration`` fitted, such as ``{"temperature": 1.4}``. A task that is
-        not listed gives scores, not probabilities.
+        By task: what ``mtlpath evaluate --calibrate`` fitted, such as ``{"temperature": 1.4}``, with what it was fitted
+        on and its error. A task that is not listed gives scores, not probabilities.
+    operating_points
+        By binary task: the raw ``logit`` from which on it is called positive, chosen on selection data.
+    conformal
+        By classification: ``coverage`` and per class ``thresholds`` of prediction sets, set on selection data.
     slide_labels_only
         Whether it learned from labels of whole slides alone: then answers tile by tile, which the network could give,
         are not shown, because nobody has judged them.
@@ -73,7 +77,9 @@ class ModelCard:
     limits: str = ""
     attribution: str = ""
     metrics: dict[str, dict[str, float | str]] = field(default_factory=dict)
-    calibration: dict[str, dict[str, float]] = field(default_factory=dict)
+    calibration: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    operating_points: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    conformal: dict[str, dict[str, float | str | list[float]]] = field(default_factory=dict)
     slide_labels_only: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
@@ -86,7 +92,7 @@ class ModelCard:
             raise ValueError(f"Model {self.name!r} needs 1 to {MAX_TASKS} tasks of different names; found {names}.")
         if not self.licence.strip():
             raise ValueError(f"Model {self.name!r} states no licence. Name it, for example licence = 'CC-BY-4.0'.")
-        strangers = sorted(set(self.calibration) - set(names))
+        strangers = sorted({*self.calibration, *self.operating_points, *self.conformal} - set(names))
         if strangers:
             raise ValueError(f"Model {self.name!r} is calibrated for {strangers}, which are none of its tasks {names}.")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from napari_mtlpath.encoders.readme import figures_text, provenance_text, readme, tile_text
-from napari_mtlpath.files import replacing_folder
+from napari_mtlpath.files import replacing, replacing_folder
 from napari_mtlpath.weights import write_weights
 from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, model_toml
 
@@ -38,6 +38,22 @@ def save_model(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Mo
     return card
 
 
+def rewrite_card(card: ModelCard) -> ModelCard:
+    """Write a changed card and its README into the card's folder; the weights stay as they are.
+
+    Raises
+    ------
+    ValueError
+        If the card has no folder yet.
+    """
+    if card.folder is None:
+        raise ValueError(f"Model {card.name!r} was never saved. Save it with save_model first.")
+    for name, text in {MODEL_FILE: model_toml(card), "README.md": model_readme(card)}.items():
+        with replacing(card.folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return card
+
+
 def model_readme(card: ModelCard) -> str:
     """Return README.md of a slide model's folder, with all headings that every model's README has."""
     questions = "\n".join(
@@ -52,8 +68,19 @@ def model_readme(card: ModelCard) -> str:
         "Made for": card.made_for,
         "Use": use,
         "Data and training": provenance_text(card.provenance),
-        "Figures": figures_text(card.metrics),
+        "Figures": f"{figures_text(card.metrics)}\n\n{_calibration_text(card)}".strip(),
         "Limits": card.limits,
         "Licence and attribution": f"{card.licence}. {card.attribution}".strip(),
     }
     return readme(title=card.title or card.name, summary=card.summary, sections=sections)
+
+
+def _calibration_text(card: ModelCard) -> str:
+    if not card.calibration:
+        return "No task is calibrated: the model's numbers are scores, not probabilities."
+    lines = [
+        f"- `{task}`: {table.get('method', 'scaling')}, fitted on {table.get('fitted_on', 'unknown data')}"
+        + (f"; calibration error {float(table['ece']):.3f}" if "ece" in table else "")
+        for task, table in card.calibration.items()
+    ]
+    return "Calibrated tasks give probabilities, on data like those they were calibrated on:\n\n" + "\n".join(lines)

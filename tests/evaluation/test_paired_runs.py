@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from napari_mtlpath.evaluation.delong import compare_areas, delong
-from napari_mtlpath.evaluation.gain import Pair, gains, relative_gain
-from napari_mtlpath.evaluation.intervals import Interval, Repeat, Resampler
-from napari_mtlpath.evaluation.metrics import Answers, metrics_for
+from napari_mtlpath.evaluation.gain import gains, relative_gain
+from napari_mtlpath.evaluation.intervals import Drawn, Interval, Repeat, Resampler, draw
+from napari_mtlpath.evaluation.metrics import Answers, Metric, metrics_for
 from napari_mtlpath.evaluation.paired import (
     BOOTSTRAP,
     DELONG,
@@ -35,12 +35,17 @@ def regression(said: np.ndarray, truth: np.ndarray) -> Answers:
     return Answers(task=AMOUNT, truth=truth, logits=said[:, None], patients=NAMES)
 
 
+def drawn(metric: Metric, *answers: Answers, draws: int = 300) -> Drawn:
+    repeats = [Repeat(answers=each, seed=seed) for seed, each in enumerate(answers)]
+    return draw(metric, repeats, Resampler(answers[0].patients, draws=draws))
+
+
 def test_single_runs_are_compared_by_delong() -> None:
     metric = metrics_for(BINARY).by_name["auroc"]
     good, bad = binary(noise=0.0), binary(noise=2.0, seed=1)
     expected = compare_areas(delong(good.truth == 1, np.stack([good.logits[:, 0], bad.logits[:, 0]])), 0, 1)
 
-    found = difference(metric, [Repeat(answers=good)], [Repeat(answers=bad)], Resampler(NAMES, draws=50))
+    found = difference(drawn(metric, good), drawn(metric, bad))
 
     assert found is not None
     assert (found.test, found.p_value) == (DELONG, expected.p_value)
@@ -53,10 +58,11 @@ def test_pairing_sees_a_small_difference_that_two_intervals_hide() -> None:
     hard = random.gamma(2.0, 0.1, size=120)  # how hard a patient is, for both alike
     metric = metrics_for(AMOUNT).by_name["mean_absolute_error"]
     first, second = (
-        [Repeat(answers=regression(truth + hard + more, truth))] for more in (0.0, 0.01 + 0.01 * random.random(120))
+        drawn(metric, regression(truth + hard + more, truth), draws=1000)
+        for more in (0.0, 0.01 + 0.01 * random.random(120))
     )
 
-    found = difference(metric, second, first, Resampler(NAMES, draws=1000))
+    found = difference(second, first)
 
     assert found is not None
     assert found.test == BOOTSTRAP
@@ -70,14 +76,14 @@ def test_different_samples_cannot_be_paired() -> None:
     other = binary(noise=0.1)
     other = Answers(task=BINARY, truth=other.truth, logits=other.logits, patients=tuple(f"q{name}" for name in NAMES))
 
-    assert difference(metric, [Repeat(answers=binary(noise=0.0))], [Repeat(answers=other)], Resampler(NAMES)) is None
+    assert difference(drawn(metric, binary(noise=0.0)), drawn(metric, other)) is None
 
 
 def test_several_seeds_are_compared_by_the_bootstrap_and_identical_runs_do_not_differ() -> None:
     metric = metrics_for(BINARY).by_name["auroc"]
-    seeds = [Repeat(answers=binary(noise=1.0, seed=seed), seed=seed) for seed in range(3)]
+    seeds = drawn(metric, *(binary(noise=1.0, seed=seed) for seed in range(3)))
 
-    found = difference(metric, seeds, seeds, Resampler(NAMES, draws=300))
+    found = difference(seeds, seeds)
 
     assert found is not None
     assert (found.test, found.p_value, found.interval.low, found.interval.high) == (BOOTSTRAP, 1.0, 0.0, 0.0)
@@ -144,19 +150,14 @@ def test_gains_are_averaged_over_tasks_of_both_directions() -> None:
     area = metrics_for(BINARY).by_name["auroc"]
     noise = random.normal(size=120)
     pairs = {
-        "share": Pair(
-            metric=error,
-            together=[Repeat(answers=regression(truth + 0.1 * noise, truth))],
-            alone=[Repeat(answers=regression(truth + 0.2 * noise, truth))],
+        "share": (
+            drawn(error, regression(truth + 0.1 * noise, truth)),
+            drawn(error, regression(truth + 0.2 * noise, truth)),
         ),
-        "tumour": Pair(
-            metric=area,
-            together=[Repeat(answers=binary(noise=1.0))],
-            alone=[Repeat(answers=binary(noise=0.0))],
-        ),
+        "tumour": (drawn(area, binary(noise=1.0)), drawn(area, binary(noise=0.0))),
     }
 
-    found = gains(pairs, Resampler(NAMES, draws=400))
+    found = gains(pairs)
 
     assert found.by_task["share"].value == pytest.approx(50.0)
     assert found.by_task["share"].low == pytest.approx(50.0)  # half the error in every patient

@@ -1,12 +1,12 @@
 """The shared part of one MECDS block: two task-isolated attention layers and a feed-forward network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from napari_mtlpath.nn.attention import Mixing, TaskIsolatedAttention
+from napari_mtlpath.nn.attention import Mixing, TaskIsolatedAttention, TileMemory
 from napari_mtlpath.nn.feedforward import FeedForward
 
 
@@ -22,6 +22,10 @@ class Mixed:
     logits: list[Float[Tensor, "head tile"]]
 
 
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
 class TrunkBlock(nn.Module):
     """``x += TSA1(x); x += TSA2(x); x += FFN(x)``, pre-norm, for the tiles and for every token by itself."""
 
@@ -33,20 +37,31 @@ class TrunkBlock(nn.Module):
         )
         self.feedforward = FeedForward(width, hidden=hidden, dropout=dropout)
 
-    def forward(self, tiles: Float[Tensor, "tile feature"], tokens: Sequence[Float[Tensor, "1 feature"]]) -> Mixed:
-        """Return the new tiles and tokens."""
+    def forward(
+        self,
+        tiles: Float[Tensor, "tile feature"],
+        tokens: Sequence[Float[Tensor, "1 feature"]],
+        *,
+        represented: Callable[[Tensor], Tensor] = _as_it_is,
+    ) -> Mixed:
+        """Return the new tiles and tokens.
+
+        `represented` is given everything that tokens and later parts read of the tiles, and returns what they are to
+        read instead; the tiles themselves go on with what was computed.
+        """
         current = list(tokens)
         logits: list[Tensor] = []
         for attention in self._attentions():
             memory = attention.remember(tiles)
+            shown = TileMemory(keys=represented(memory.keys), values=represented(memory.values))
             # One token at a time, here and in the feed-forward network: a product over all tokens at once may round
             # differently when a task is added.
-            reads = [attention.read(token, memory) for token in current]
+            reads = [attention.read(token, shown) for token in current]
             current = [token + read.update for token, read in zip(current, reads, strict=True)]
             logits = [read.logits for read in reads]
             tiles = attention.mix(tiles, memory)
         return Mixed(
-            tiles=tiles + self.feedforward(tiles),
+            tiles=represented(tiles + self.feedforward(tiles)),
             tokens=[token + self.feedforward(token) for token in current],
             logits=logits,
         )

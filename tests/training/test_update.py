@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_mtlpath.balancing.balancer import parse
+from napari_mtlpath.balancing.balancer import Balancer, parse
+from napari_mtlpath.balancing.contract import GramianBalancer
+from napari_mtlpath.balancing.losses.equal import Equal
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.plugins import PluginFolder
 from napari_mtlpath.tasks import Classification, Regression, Task
@@ -29,10 +31,10 @@ def seeded(seed: int) -> torch.Generator:
 
 
 def made(name: str = "abmil", *, options: dict[str, object] | None = None, double: bool = True) -> Aggregator:
-    small = {"width": 8, "heads": 2} if name == "mecds" else {}
-    model = FOLDER.load(name).build(
-        tasks=TASKS, features=FEATURES, options={**small, **(options or {})}, generator=seeded(0)
-    )
+    kind = FOLDER.load(name)
+    known = kind.build(tasks=TASKS, features=FEATURES, options={}).options
+    small = {key: value for key, value in {"width": 8, "heads": 2}.items() if key in known}
+    model = kind.build(tasks=TASKS, features=FEATURES, options={**small, **(options or {})}, generator=seeded(0))
     return (model.double() if double else model).eval()
 
 
@@ -108,3 +110,66 @@ def test_shared_parameters_get_the_methods_vector_of_the_flat_task_gradients() -
     torch.testing.assert_close(torch.cat([found[n].flatten() for n in shared]), expected)
     units = nn.functional.normalize(flat, dim=1)
     torch.testing.assert_close(facts.cosines, units @ units.T)
+
+
+class PlainSum(GramianBalancer):
+    """Adds the task gradients: whatever the level, this must be the plain backward pass."""
+
+    def weights(self, gramian: Tensor, *, generator: torch.Generator) -> Tensor:
+        return torch.ones(len(gramian), dtype=gramian.dtype)
+
+
+REPRESENTING = [name for name in FOLDER.names() if FOLDER.load(name).represents]
+
+
+@pytest.mark.parametrize("name", REPRESENTING)
+def test_no_gradient_is_lost_at_the_shared_representation(name: str) -> None:
+    model = made(name)
+    torch.stack(list(losses_of(model).values())).mean().backward()
+    expected = gradients_of(model)
+    model.zero_grad(set_to_none=True)
+    update = Update(model, Balancer(Equal(NAMES), PlainSum(), name="sum"), level="representation")
+    with update.recording():
+        losses = losses_of(model)
+    update.backward(losses)
+    for parameter, gradient in gradients_of(model).items():
+        if expected[parameter] is None:
+            assert gradient is None, parameter
+        else:
+            torch.testing.assert_close(gradient, expected[parameter], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", REPRESENTING)
+def test_recording_changes_no_loss_and_ends_with_the_step(name: str) -> None:
+    model = made(name)
+    plain = losses_of(model)
+    update = Update(model, parse("mgda", tasks=NAMES), level="representation")
+    with update.recording():
+        recorded = losses_of(model)
+    assert all(torch.equal(recorded[task], plain[task]) for task in NAMES)
+    assert model.representation is None
+    update.backward(recorded)
+    with pytest.raises(ValueError, match=r"needs a recording of the forward passes; found none"):
+        update.backward(losses_of(model))
+
+
+def test_one_block_of_mecds_is_balanced_at_its_representation_with_private_gradients_plain() -> None:
+    model = made("mecds", options={"blocks": 1})
+    by_task = task_gradients(model, lambda: losses_of(model))
+    update = Update(model, parse("upgrad", tasks=NAMES), level="representation")
+    with update.recording():
+        losses = losses_of(model)
+    facts = update.backward(losses)
+    found = gradients_of(model)
+    shared = {id(p) for p in model.shared_parameters()}
+    moved = 0
+    for parameter, value in model.named_parameters():
+        parts = [g[parameter] for g in by_task.values() if g[parameter] is not None]
+        plain = torch.stack(parts).sum(0) / len(NAMES) if parts else None
+        if id(value) not in shared and plain is not None:
+            torch.testing.assert_close(found[parameter], plain)
+        elif plain is not None:
+            moved += not torch.allclose(found[parameter], plain)
+    assert facts.cosines is not None
+    assert (facts.cosines < 0).any(), "the tasks must conflict, or this test shows nothing"
+    assert moved > 0

@@ -26,4 +26,4 @@ class UPGrad(GramianBalancer):
     def weights(self, gramian: Float64[Tensor, "task task"], *, generator: torch.Generator) -> Float64[Tensor, " task"]:
         """Return how often each gradient is in the sum of the projections."""
         vectors = factor(gramian)
-        return as_weights(sum(pushed_into_dual_cone(vectors, unit) for unit in np.eye(len(vectors))))
+        return as_weights(np.sum([pushed_into_dual_cone(vectors, unit) for unit in np.eye(len(vectors))], axis=0))

@@ -69,6 +69,7 @@ class MECDS(Aggregator):
     """
 
     isolating: ClassVar = {"blocks": 1}
+    represents = True
 
     def __init__(
         self,
@@ -255,7 +256,8 @@ class MECDS(Aggregator):
         last = block == len(self.blocks) - 1
         step = _Step()
         for stream in streams:
-            mixed: Mixed = self.blocks[block](stream.tiles, [tokens[task] for task in stream.members])
+            read = [tokens[task] for task in stream.members]
+            mixed: Mixed = self._mixed(block, stream.tiles, read) if last else self.blocks[block](stream.tiles, read)
             step.streams.append(replace(stream, tiles=mixed.tiles))
             for task, token, logits in zip(stream.members, mixed.tokens, mixed.logits, strict=True):
                 step.before[task] = token
@@ -270,6 +272,14 @@ class MECDS(Aggregator):
                     write=not last,
                 )
         return step
+
+    def _mixed(self, block: int, tiles: Tensor, tokens: Sequence[Tensor]) -> Mixed:
+        """Run the last trunk block, which hands out the shared representation: what its tokens and experts read.
+
+        Tokens that earlier blocks changed count too, as the trunk made them; learned tokens are the tasks' own.
+        """
+        entering = [self.represented(token) for token in tokens] if block > 0 else tokens
+        return self.blocks[block](tiles, entering, represented=self.represented)
 
     def _answer(self, task: int, shown: _Step, last: _Step, *, explain: bool) -> TaskOutput:
         branch = self._branches()[task]

@@ -38,6 +38,11 @@ class Outbox:
             if not self._closed:
                 self._events.append((signal, args, still))
 
+    def send(self, signal: SignalInstance, *args: object) -> None:
+        """Queue an event and empty the queue; call it without holding locks."""
+        self.post(signal, *args)
+        self.empty()
+
     def empty(self) -> None:
         """Emit what is queued, unless another thread is at it; call it without holding locks."""
         while True:

@@ -7,17 +7,27 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
-from napari_mtlpath.tasks import Classification, Task
+from napari_mtlpath.tasks import Classification, Regression, Task
 
 if TYPE_CHECKING:
     from napari_mtlpath.inference.heatmap import Heatmap, HeatmapKind
     from napari_mtlpath.inference.results import SlideResult
 
-COLORMAPS = ("magma", "inferno", "viridis", "cividis", "plasma")
-"""Perceptually uniform colour maps (van der Walt & Smith, 2015; Nuñez et al., 2018 for cividis)."""
+COLORMAPS = ("viridis", "plasma", "inferno", "cividis")
+"""Perceptually uniform colour maps (van der Walt & Smith, 2015; Nuñez et al., 2018 for cividis).
+
+Magma is not among them: its upper end is the colour of a stained smear.
+"""
+
+RANGE_TOPS = (0.1, 0.2, 0.5, 1.0)
+"""Upper ends of the scale of a measured task, as shares of its range: what is rare would else have no colour."""
 
 RELATIVE_TOPS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 """Upper ends of the scale of relative importance: few steps, so that colours rarely change while tiles arrive."""
+
+
+EVEN = 1.0
+"""The relative importance that every tile would have if all were equally important."""
 
 
 class OverlayKind(StrEnum):
@@ -93,6 +103,11 @@ class OverlayMemory:
         self._threshold[after.task, after.kind] = after.threshold
         return after
 
+    def presented(self, current: OverlayChoice, heatmaps: "Mapping[tuple[str, HeatmapKind], Heatmap]") -> OverlayChoice:
+        """Return `current`, but with the kind of heatmap that there is where there is none of the chosen kind."""
+        kind = present_kind(current, heatmaps)
+        return current if kind is current.kind else self.changed(current, {"kind": kind})
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColourScale:
@@ -141,19 +156,37 @@ def colour_scale(kind: OverlayKind, task: Task, heatmap: "Heatmap | None" = None
             words = f"The answer for each tile alone: from 0 ({task.classes[0]}) to 1 ({task.classes[-1]})."
             return ColourScale(low=0.0, high=1.0, unit="", words=words)
         case OverlayKind.PREDICTION:
-            return ColourScale(low=task.low, high=task.high, unit=task.unit, words="The answer for each tile alone.")
+            return _measured(task, heatmap)
         case _:
             assert_never(kind)
 
 
 def _relative(heatmap: "Heatmap | None", words: str) -> ColourScale:
-    """Scale from 0 to a round number that all but the highest hundredth of the tiles stay below."""
-    top = RELATIVE_TOPS[0]
-    if heatmap is not None:
-        known = heatmap.values[np.isfinite(heatmap.values)]
-        reach = float(np.quantile(known, 0.99)) if known.size else top
-        top = next((step for step in RELATIVE_TOPS if step >= reach), RELATIVE_TOPS[-1])
-    return ColourScale(low=0.0, high=top, unit="x the average tile", words=f"{words} 1 = every tile equally important.")
+    """Scale from the average tile to a round number that all but the highest hundredth of the tiles stay below."""
+    reach = _reach(heatmap)
+    top = next((step for step in RELATIVE_TOPS if reach is None or step >= reach), RELATIVE_TOPS[-1])
+    return ColourScale(
+        low=EVEN, high=top, unit="x the average tile", words=f"{words} Up to the average, 1, it is clear."
+    )
+
+
+def _measured(task: Regression, heatmap: "Heatmap | None") -> ColourScale:
+    """Scale from the least value to a round share of the task's range that all but the highest hundredth stay below."""
+    reach, extent = _reach(heatmap), task.high - task.low
+    tops = [task.low + share * extent for share in RANGE_TOPS]
+    top = task.high if reach is None else next((step for step in tops if step >= reach), task.high)
+    words = "The answer for each tile alone."
+    if top < task.high:
+        words += f" The colours end at {top:g}: hardly a tile reaches it, though {task.high:g} is possible."
+    return ColourScale(low=task.low, high=top, unit=task.unit, words=words)
+
+
+def _reach(heatmap: "Heatmap | None") -> float | None:
+    """Return the value that all but the highest hundredth of the known tiles stay below; None without any."""
+    if heatmap is None:
+        return None
+    known = heatmap.values[np.isfinite(heatmap.values)]
+    return float(np.quantile(known, 0.99)) if known.size else None
 
 
 def unavailable_reason(kind: OverlayKind, task: str, heatmaps: "Mapping[tuple[str, HeatmapKind], Heatmap]") -> str:

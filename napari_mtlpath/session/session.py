@@ -5,13 +5,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_mtlpath.session.former import FormerSlide, left_behind
 from napari_mtlpath.session.holdings import Holdings
 from napari_mtlpath.session.keeper import AnalysisKeeper, AnalysisMaker, Rect, live_analysis
 from napari_mtlpath.session.messages import Level, Message, standing_notice
 from napari_mtlpath.session.news import SessionNews
 from napari_mtlpath.session.opening import open_file
 from napari_mtlpath.session.outbox import Outbox
-from napari_mtlpath.session.overlay import OverlayChoice, OverlayMemory, present_kind
+from napari_mtlpath.session.overlay import OverlayChoice, OverlayMemory
 from napari_mtlpath.session.scale import typed_resolution, user_name
 from napari_mtlpath.session.work import Work
 from napari_mtlpath.slides.cache import TileCache
@@ -34,7 +35,7 @@ class Session(SessionNews):
     Parameters
     ----------
     cache, store, memory
-        Tiles in memory, features and typed resolutions on disk; new ones in the user's folders by default.
+        As in :class:`~napari_mtlpath.session.holdings.Holdings`.
     analyse
         Starts an analysis; :class:`napari_mtlpath.inference.live.LiveAnalysis` by default.
 
@@ -63,6 +64,7 @@ class Session(SessionNews):
             make=analyse or live_analysis(lambda: self.store), on_report=self._hear, on_failure=self._fail
         )
         self._slide: Slide | None = None
+        self._former: FormerSlide | None = None
         self._model: SlideModel | None = None
         self._report: LiveReport | None = None
         self._result: SlideResult | None = None
@@ -75,6 +77,11 @@ class Session(SessionNews):
     def slide(self) -> "Slide | None":
         """The open slide."""
         return self._slide
+
+    @property
+    def former(self) -> FormerSlide | None:
+        """The slide that another took the place of; see :func:`~napari_mtlpath.session.former.go_back`."""
+        return self._former
 
     @property
     def model(self) -> "SlideModel | None":
@@ -245,16 +252,12 @@ class Session(SessionNews):
             known = {task.name for task in self.tasks}
             if changes.get("task") is not None and changes["task"] not in known:
                 raise ValueError(f"The model has no task {changes['task']!r}. Known: {', '.join(sorted(known))}.")
-            after = self._overlays.changed(self._overlay, changes)
-            if after != self._overlay:
-                self._overlay = after
-                self._outbox.post(self.overlay_changed, after)
+            self._show(self._overlays.changed(self._overlay, changes))
         self._outbox.empty()
 
     def say(self, level: Level, text: str) -> None:
         """Tell the user something."""
-        self._outbox.post(self.message, Message(level=level, text=text))
-        self._outbox.empty()
+        self._outbox.send(self.message, Message(level=level, text=text))
 
     def working(self, what: str) -> "contextlib.AbstractContextManager[None]":
         """Show that something takes a while, for as long as the returned context lasts."""
@@ -279,8 +282,7 @@ class Session(SessionNews):
         with self._lock:
             if slide is self._slide:
                 return True
-            wanted = not self._closed and ticket == self._slide_ticket
-            if wanted:
+            if wanted := not self._closed and ticket == self._slide_ticket:
                 self._switch_slide(slide)
         if not wanted:
             slide.close()
@@ -292,6 +294,10 @@ class Session(SessionNews):
         if old is None and slide is None:
             return
         self._keeper.look_at(None)
+        if (former := left_behind(old, slide)) is not None:
+            if self._former is None:  # Said once; the way back stays in sight.
+                self._outbox.post(self.message, former.farewell())
+            self._former = former
         self._outbox.post(self.slide_changed, slide)
         self._analyse_anew()
         if old is not None:  # After its analysis has ended, which the order of the keeper's jobs sees to.
@@ -304,8 +310,7 @@ class Session(SessionNews):
         self._outbox.post(self.tasks_changed)
         names = [task.name for task in self.tasks]
         if self._overlay.task not in names:
-            self._overlay = self._overlays.changed(self._overlay, {"task": names[0] if names else None})
-            self._outbox.post(self.overlay_changed, self._overlay)
+            self._show(self._overlays.changed(self._overlay, {"task": names[0] if names else None}))
         self._analyse_anew()
 
     def _analyse_anew(self) -> None:
@@ -324,26 +329,22 @@ class Session(SessionNews):
             self._report = report
             if report.result is not None:
                 self._result = report.result
-                self._show_what_there_is(report.result)
+                self._show(self._overlays.presented(self._overlay, report.result.heatmaps))
             self._outbox.post(self.report_changed, report, still=lambda: token == self._keeper.token)
         self._outbox.empty()
 
-    def _show_what_there_is(self, result: "SlideResult") -> None:
-        """Leave a kind of heatmap that the model does not have for the one that it has."""
-        kind = present_kind(self._overlay, result.heatmaps)
-        if kind is not self._overlay.kind:
-            self._overlay = self._overlays.changed(self._overlay, {"kind": kind})
-            self._outbox.post(self.overlay_changed, self._overlay)
+    def _show(self, overlay: OverlayChoice) -> None:
+        if overlay != self._overlay:
+            self._overlay = overlay
+            self._outbox.post(self.overlay_changed, overlay)
 
     def _fail(self, token: int, text: str) -> None:
         if token == self._keeper.token:
             self.say(Level.ERROR, text)
 
     def _warn_if_replaced(self) -> None:
-        slide = self._slide
-        if slide is not None and (change := slide.changed_on_disk()) is not None:
+        if (slide := self._slide) is not None and (change := slide.changed_on_disk()) is not None:
             self.say(Level.WARNING, change)
 
     def _tell_work(self, what: str | None) -> None:
-        self._outbox.post(self.busy_changed, what)
-        self._outbox.empty()
+        self._outbox.send(self.busy_changed, what)

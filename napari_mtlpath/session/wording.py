@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 RESEARCH_USE = "Research use only. Not for diagnosis."
 
 KIND_TITLES = {
-    OverlayKind.ROUTING: "Routing importance",
+    OverlayKind.ROUTING: "Routing",
     OverlayKind.ATTENTION: "Attention",
-    OverlayKind.PREDICTION: "Prediction per tile",
+    OverlayKind.PREDICTION: "Prediction",
 }
 
 MICRONS_PER_MILLIMETRE = 1000.0
@@ -90,7 +90,7 @@ def value_words(answer: "TaskResult") -> str:
     """Return a task's answer: the word that it deserves, and the number; files keep numbers beyond the task's range."""
     task = answer.task
     if isinstance(task, Regression):
-        return "no value" if answer.value is None else f"{_within(answer.value, task)} {task.unit}".rstrip()
+        return "no value" if answer.value is None else _measured(answer.value, task)
     if task.is_binary:
         return f"no {answer.word}" if answer.value is None else f"{answer.word} {answer.value:.2f}"
     if not answer.class_values:
@@ -102,7 +102,8 @@ def value_words(answer: "TaskResult") -> str:
 def end_words(task: Task) -> tuple[str, str] | None:
     """Return what the empty and the full bar of a task mean; None for tasks with more than two classes."""
     if isinstance(task, Regression):
-        return f"{task.low:g}", f"{task.high:g}"
+        form = ".0%" if task.unit.split(" ")[0] == "share" else "g"
+        return format(task.low, form), format(task.high, form)
     return (task.classes[0], task.classes[1]) if task.is_binary else None
 
 
@@ -139,7 +140,8 @@ def view_words(report: "LiveReport") -> str:
 def threshold_words(threshold: float, kind: OverlayKind, scale: ColourScale) -> str:
     """Return what the threshold hides."""
     if threshold <= scale.low:
-        return "All analysed tiles are coloured."
+        measured = kind is OverlayKind.PREDICTION
+        return "No tile is hidden; low values are faint." if measured else "Tiles above the average are coloured."
     if kind is OverlayKind.PREDICTION:
         return f"Only tiles of at least {threshold:.2f} {scale.unit}".rstrip() + " are coloured."
     return f"Only tiles of at least {threshold:.2g} times the average are coloured."
@@ -172,9 +174,13 @@ def waiting_words(*, slide: bool, model: bool, scale: bool) -> str:
     return ""
 
 
-def _within(value: float, task: Regression) -> str:
+def _measured(value: float, task: Regression) -> str:
+    """Return a measured value with its unit, shares as per cent; beyond the task's range there are no numbers."""
+    kind, _, rest = task.unit.partition(" ")
+    if kind == "share":
+        return f"{min(max(value, task.low), task.high):.0%} {rest}".rstrip()
     if value < task.low:
-        return f"under {task.low:g}"
+        return f"{task.low:g} {task.unit}".rstrip() + " or less"
     if value > task.high:
-        return f"over {task.high:g}"
-    return f"{value:.3g}"
+        return f"{task.high:g} {task.unit}".rstrip() + " or more"
+    return f"{value:.3g} {task.unit}".rstrip()

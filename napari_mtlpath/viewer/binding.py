@@ -7,11 +7,14 @@ from weakref import finalize, ref
 
 from napari.layers import Layer
 from napari.settings import get_settings
+from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtCore import QTimer
 
+from napari_mtlpath.session.messages import Level, Message
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.compilers import keep_compilers_apart
+from napari_mtlpath.viewer.docks.shortcuts import docks_open
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.handover import make_handover_safe
 from napari_mtlpath.viewer.layers.hover import HoverWords
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
 
 logger = logging.getLogger(__name__)
+
+_TELL = {Level.INFO: show_info, Level.WARNING: show_warning, Level.ERROR: show_error}
 
 CLOSING_SECONDS = 2.0
 """How long a closed viewer waits for the tiles that are being read."""
@@ -133,6 +138,7 @@ class ViewerBinding:
         self.viewport.rested.connect(self._on_rest)
         self.bridge.slide_changed.connect(self._on_slide_changed)
         self.bridge.resolution_changed.connect(self._on_resolution_changed)
+        self.bridge.message.connect(self._on_message)
         self.overlays.listen(self.bridge)
         window = getattr(viewer, "window", None)
         if window is not None:
@@ -198,6 +204,11 @@ class ViewerBinding:
         self.overlays.place()
         camera.center = (*centre[:-2], centre[-2] * growth, centre[-1] * growth)
         camera.zoom = zoom / growth
+
+    def _on_message(self, message: Message) -> None:
+        """Say through napari what no dock is there to say."""
+        if not docks_open(self.session):
+            _TELL[message.level](message.text)
 
     def _on_rest(self) -> None:
         with gui_span("view rested"):

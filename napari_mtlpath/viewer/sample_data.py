@@ -30,7 +30,7 @@ def simulated_smear() -> list[LayerData]:
 def _layers(name: str) -> list[LayerData]:
     # napari refuses a sample without layers, so an empty one stands for a slide that is still being composed.
     meanwhile = [(np.empty((0, 2)), {"name": f"{name} is being prepared"}, "points")]
-    return layers_of(partial(_open, name), what="The sample slide", meanwhile=meanwhile)
+    return layers_of(partial(_open, name), what="the sample slide", meanwhile=meanwhile)
 
 
 def _open(name: str, session: "Session | None") -> "Slide":

@@ -28,7 +28,7 @@ def test_each_task_keeps_its_kind_threshold_and_colours():
     a = memory.changed(OverlayChoice(), {"task": "a"})
     a = memory.changed(a, {"kind": OverlayKind.ATTENTION, "threshold": 1.5, "colormap": "viridis", "outline": True})
     b = memory.changed(a, {"task": "b"})
-    b = memory.changed(b, {"colormap": "magma", "threshold": 0.25, "outline": False})
+    b = memory.changed(b, {"colormap": "cividis", "threshold": 0.25, "outline": False})
     back = memory.changed(b, {"task": "a"})
     assert (back.kind, back.threshold, back.colormap, back.outline) == (OverlayKind.ATTENTION, 1.5, "viridis", True)
 
@@ -64,8 +64,8 @@ def _heatmap(*values):
 )
 def test_relative_scales_end_at_a_round_number_above_the_values(values, top):
     scale = colour_scale(OverlayKind.ROUTING, TASKS[0], _heatmap(*values))
-    assert (scale.low, scale.high) == (0.0, top)
-    assert "1 = every tile equally important" in scale.words
+    assert (scale.low, scale.high) == (1.0, top)
+    assert "Up to the average, 1, it is clear" in scale.words
 
 
 def test_prediction_scales_are_those_of_the_task():
@@ -74,6 +74,13 @@ def test_prediction_scales_are_those_of_the_task():
     assert "present" in binary.words
     regression = colour_scale(OverlayKind.PREDICTION, TASKS[1])
     assert (regression.low, regression.high, regression.unit) == (0.0, 1.0, "share")
+
+
+@pytest.mark.parametrize(("values", "top"), [((np.nan,), 1.0), ((0.0, 0.04), 0.1), ((0.02, 0.31), 0.5), ((0.9,), 1.0)])
+def test_what_is_rare_in_a_measured_task_has_colour_too(values, top):
+    scale = colour_scale(OverlayKind.PREDICTION, TASKS[1], _heatmap(*values))
+    assert (scale.low, scale.high) == (0.0, top)
+    assert ("1 is possible" in scale.words) == (top < 1)
 
 
 def test_overlays_and_heatmaps_have_the_same_kinds():

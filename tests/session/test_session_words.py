@@ -11,6 +11,7 @@ from napari_mtlpath.session.pointing import value_at
 from napari_mtlpath.session.preferences import PanelPreferences
 from napari_mtlpath.session.wording import (
     RESEARCH_USE,
+    end_words,
     fraction,
     scope_words,
     size_words,
@@ -37,10 +38,18 @@ def test_a_regression_has_its_unit_and_no_word_of_chance():
     assert fraction(answer(task, 100.0)) == 0.25
 
 
-def test_a_share_beyond_its_range_is_not_shown_as_a_number():
+def test_a_share_is_read_as_per_cent_and_never_lies_beyond_its_range():
     task = Regression(name="dab", unit="share of area")
-    assert value_words(answer(task, -0.0284, word="value")) == "under 0 share of area"
-    assert value_words(answer(task, 1.2, word="value")) == "over 1 share of area"
+    assert value_words(answer(task, 0.131, word="value")) == "13% of area"
+    assert value_words(answer(task, -0.0284, word="value")) == "0% of area"
+    assert value_words(answer(task, 1.2, word="value")) == "100% of area"
+    assert end_words(task) == ("0%", "100%")
+
+
+def test_a_measure_beyond_its_range_is_not_shown_as_a_number():
+    task = Regression(name="n", unit="mitoses", low=0, high=40)
+    assert value_words(answer(task, -2.0, word="value")) == "0 mitoses or less"
+    assert value_words(answer(task, 41.0, word="value")) == "40 mitoses or more"
 
 
 @pytest.mark.parametrize(("value", "filled"), [(-1.0, 0.0), (2.0, 1.0), (None, 0.0)])
@@ -72,7 +81,8 @@ def test_unreadable_tiles_are_counted_in_words():
 def test_thresholds_are_said_in_the_units_of_the_heatmap():
     task = Classification(name="a")
     routing, prediction = (colour_scale(kind, task) for kind in (OverlayKind.ROUTING, OverlayKind.PREDICTION))
-    assert threshold_words(0.0, OverlayKind.ROUTING, routing) == "All analysed tiles are coloured."
+    assert threshold_words(0.0, OverlayKind.ROUTING, routing) == "Tiles above the average are coloured."
+    assert "No tile is hidden" in threshold_words(0.0, OverlayKind.PREDICTION, prediction)
     assert "1.5 times the average" in threshold_words(1.5, OverlayKind.ROUTING, routing)
     assert "at least 0.50" in threshold_words(0.5, OverlayKind.PREDICTION, prediction)
 

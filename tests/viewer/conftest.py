@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ class FakeSlide:
         delay: float = 0.0,
         name: str = "fake.svs",
     ) -> None:
-        self.name = name
+        self.name, self.path = name, Path(name)
         self.fingerprint = f"{name}-{id(self)}"
         self.height, self.width = height, width
         self.levels = tuple(

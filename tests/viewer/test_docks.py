@@ -100,6 +100,25 @@ def test_a_slide_that_cannot_be_opened_is_a_sentence_in_the_panel(bench, tmp_pat
     assert not child(dock, "notice-bar").isVisible()
 
 
+def test_the_slide_of_before_is_one_click_away(bench, monkeypatch):
+    dock = bench.show(SectionDock(bench.session, SlideForm(bench.session)))
+    first, second = FakeSlide("a" * 64, name="first.svs"), FakeSlide("b" * 64, name="second.svs")
+    bench.session.attach_slide(first)
+    bench.until(child(dock, "slide-details").isVisible)
+    assert not child(dock, "slide-back").isVisible()
+    bench.session.attach_slide(second)
+    bench.until(lambda: "'first.svs' was closed" in text(dock, "notice-text"))
+    back = child(dock, "slide-back", QAbstractButton)
+    assert back.text() == "Back to first.svs"
+    reopened = FakeSlide("a" * 64, name="first.svs")
+    monkeypatch.setattr("napari_mtlpath.session.session.open_file", lambda path, *_, **__: reopened)
+    bench.qtbot.mouseClick(child(dock, "notice-dismiss"), Qt.MouseButton.LeftButton)
+    back.click()
+    bench.until(lambda: bench.session.slide is reopened)
+    bench.until(lambda: back.text() == "Back to second.svs")
+    assert not child(dock, "notice-bar").isVisible()  # said once
+
+
 def test_an_open_slide_is_described(bench):
     form = bench.show(SlideForm(bench.session))
     slide = FakeSlide(shape=(3000, 4000))
@@ -108,9 +127,10 @@ def test_an_open_slide_is_described(bench):
     bench.until(child(form, "slide-details").isVisible)
     assert text(form, "slide-format") == "Aperio"
     assert text(form, "slide-size") == "4,000 x 3,000 px (2 x 1.5 mm)"
-    assert text(form, "slide-levels") == "1 in the file, 3 made while viewing"
+    assert "1 in the file, 3 made while viewing" in child(form, "slide-format").toolTip()
     assert text(form, "scale-value") == "0.5 um per pixel"
-    assert text(form, "scale-source").startswith("From the file.")
+    assert "From the file." in child(form, "scale-value").toolTip()
+    assert not child(form, "scale-source").isVisible()  # said only where it is not the ordinary case
     assert text(form, "slide-unreadable").startswith("2 tiles of the file were unreadable")
 
 
@@ -267,7 +287,7 @@ def test_predictions_say_score_share_and_how_much_was_analysed(bench):
     bench.analyse()
     bench.until(lambda: form.findChild(QLabel, "task-basophils-value") is not None)
     bench.until(lambda: text(form, "task-basophils-value") == "score 0.25")
-    assert text(form, "task-neutrophils-value") == "0.25 share"
+    assert text(form, "task-neutrophils-value") == "25%"
     assert text(form, "predictions-scope") == "3 of 12 tissue tiles: region-level (partial)"
     assert text(form, "predictions-view") == "In view: 2 of 4 tiles"
     assert text(form, "predictions-pace") == "Running on the CPU · 31 tiles/s · 5 waiting"
@@ -401,11 +421,13 @@ def test_the_threshold_is_said_in_words_and_moves_the_legend(bench):
     form = bench.show(OverlayForm(bench.session))
     bench.analyse()
     bench.until(child(form, "overlay-controls").isVisible)
-    bench.until(lambda: "All analysed tiles" in text(form, "overlay-threshold-words"))
-    child(form, "overlay-threshold", QSlider).setValue(150)
+    bench.until(lambda: "above the average" in text(form, "overlay-threshold-words"))
+    child(form, "overlay-threshold", QSlider).setValue(100)
     assert bench.session.overlay.threshold == 1.5
     bench.until(lambda: "at least 1.5 times the average" in text(form, "overlay-threshold-words"))
-    assert child(form, "overlay-legend").ends == (1.5, 2.0)
+    legend = child(form, "overlay-legend")
+    assert legend.ends == (1.0, 2.0)
+    assert legend.hidden_below == 1.5
 
 
 def test_kinds_that_the_model_lacks_are_disabled_with_the_reason(bench):
@@ -422,8 +444,8 @@ def test_legend_speaks_in_numbers_and_words(bench):
     form = bench.show(OverlayForm(bench.session))
     bench.analyse()
     bench.until(child(form, "overlay-controls").isVisible)
-    assert child(form, "overlay-legend").ends == (0.0, 2.0)
-    assert "1 = every tile equally important" in text(form, "overlay-legend-words")
+    assert child(form, "overlay-legend").ends == (1.0, 2.0)
+    assert "Up to the average, 1, it is clear" in text(form, "overlay-legend-words")
 
 
 def test_the_notice_bar_says_what_is_going_on(bench):

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_mtlpath.viewer.docks.labels import describe
 
-LARGEST_HEIGHT = 150
+LARGEST_HEIGHT = 130
 NARROWEST = 40
 WIDGET_MAX = 16777215
 """Qt's own largest size: no limit."""

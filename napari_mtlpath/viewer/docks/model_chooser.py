@@ -116,7 +116,8 @@ class ModelChooser(QWidget):
         self._load.setEnabled(offer is not None and not offer.problem and not in_use and not self._loading)
         card = model.card if model is not None and in_use else offer.card if offer is not None else None
         problem = offer.problem if offer is not None else ""
-        self._summary.say(card.summary if card is not None else problem or ("" if self._looking else _NO_MODELS))
+        looked_at = card.summary if card is not None and not in_use else ""  # In use, it stands in the card below.
+        self._summary.say(looked_at or problem or ("" if self._looking or card is not None else _NO_MODELS))
         self._made_for.say(made_for(card) if card is not None else "")
         self._card.setPlainText(card_words(card) if card is not None else "")
         self._about.setVisible(card is not None)

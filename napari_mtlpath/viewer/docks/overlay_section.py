@@ -35,9 +35,6 @@ from napari_mtlpath.viewer.docks.shortcuts import HIDE_KEY, TASK_KEY
 from napari_mtlpath.viewer.docks.slide_view import SlideView
 
 SLIDER_STEPS = 200
-EVEN = 1.0
-"""The value of relative importance that every tile would have if all were equally important."""
-
 ICON_SIZE = QSize(48, 12)
 
 
@@ -61,7 +58,7 @@ class OverlayForm(QWidget):
         describe(self._shown, "overlay-visible", "Show or hide the heatmap on the slide.")
         self._task = QComboBox()
         describe(self._task, "overlay-task", f"Whose heatmap is shown; the key {TASK_KEY} goes to the next task.")
-        self._kinds = {kind: QRadioButton(title) for kind, title in KIND_TITLES.items()}
+        self._kinds = {kind: QRadioButton(KIND_TITLES[kind]) for kind in OverlayKind}
         self._kind_group = QButtonGroup(self)
         self._opacity = _slider("overlay-opacity", "How strongly the heatmap covers the slide.")
         self._opacity_words = QLabel()
@@ -100,12 +97,11 @@ class OverlayForm(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.setVerticalSpacing(4)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        kinds = QVBoxLayout()
-        kinds.setSpacing(2)
+        kinds = QHBoxLayout()
         for button in self._kinds.values():
             kinds.addWidget(button)
         form.addRow(QLabel("Task"), self._task)
-        form.addRow(QLabel("Show"), kinds)
+        form.addRow(kinds)
         opacity = QHBoxLayout()
         opacity.addWidget(self._opacity, 1)
         opacity.addWidget(self._opacity_words)
@@ -179,8 +175,9 @@ class OverlayForm(QWidget):
         self._show_kinds()
         self._opacity_words.setText(f"{choice.opacity:.0%}")
         self._threshold_words.say(threshold_words(choice.threshold, choice.kind, scale))
-        marks = () if choice.kind is OverlayKind.PREDICTION else (EVEN,)
-        self._legend.show_scale(choice.colormap, max(scale.low, choice.threshold), scale.high, marks)
+        self._legend.show_scale(
+            choice.colormap, scale.low, scale.high, threshold=choice.threshold, opacity=choice.opacity
+        )
         self._legend_words.say(scale.words)
 
     def _show_kinds(self) -> None:

@@ -5,7 +5,8 @@ from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QLineEdit, QPushButto
 from napari_mtlpath.session.scale import typed_number
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.wording import source_words
-from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
+from napari_mtlpath.slides.resolution import ResolutionSource
+from napari_mtlpath.viewer.docks.labels import PlainLabel, describe, plain_tooltip
 
 
 class ScaleForm(QWidget):
@@ -49,7 +50,9 @@ class ScaleForm(QWidget):
         words = f"{slide.resolution.mean:.4g}" if known else ""
         self._field.setText(words)
         self._value.say(f"{words} um per pixel" if known else "unknown")
-        self._source.say(source_words(slide))
+        self._value.setToolTip(plain_tooltip(source_words(slide)))
+        ordinary = slide.resolution.source is ResolutionSource.FILE  # Then the tooltip is enough.
+        self._source.say("" if ordinary else source_words(slide))
         self._error.say("")
         self._edit(not known)
 

@@ -15,6 +15,11 @@ _open: "WeakKeyDictionary[Session, int]" = WeakKeyDictionary()
 """How many docks of a session hold its keys."""
 
 
+def docks_open(session: Session) -> bool:
+    """Whether a dock of this session is part of a window, so that what the session says is read."""
+    return _open.get(session, 0) > 0
+
+
 class KeyHold:
     """One dock's wish for the keys: bound while at least one dock of the viewer holds them.
 

@@ -6,19 +6,22 @@ import napari
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QBoxLayout, QFormLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_mtlpath.session.former import go_back
+from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.wording import format_words, level_words, size_words, unreadable_words
 from napari_mtlpath.viewer.binding import session_of
 from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.docks.errand import send_for
 from napari_mtlpath.viewer.docks.label_form import LabelForm
-from napari_mtlpath.viewer.docks.labels import ElidedLabel, PlainLabel, describe
+from napari_mtlpath.viewer.docks.labels import ElidedLabel, PlainLabel, describe, plain_tooltip
 from napari_mtlpath.viewer.docks.minimap import Minimap
 from napari_mtlpath.viewer.docks.opening import OpenSlideForm
 from napari_mtlpath.viewer.docks.pictures import picture_of
 from napari_mtlpath.viewer.docks.scale_form import ScaleForm
 from napari_mtlpath.viewer.docks.section import SectionDock
 from napari_mtlpath.viewer.docks.slide_view import SlideView
+from napari_mtlpath.viewer.worker import sentence_of
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QImage
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 OVERVIEW_PX = 640
 """Longer side of the overview that is read for the minimap: sharp on a screen with doubled pixels."""
+
+LONGEST_NAME = 200
+"""Screen pixels of a slide's name on a button."""
 
 TALL = 0.9
 """A slide at least this high for its width has its facts beside the overview, not below it."""
@@ -57,10 +63,12 @@ class SlideForm(QWidget):
         self._minimap.moved.connect(self._view.centre_on)
         self._format = PlainLabel("slide-format", tooltip="The kind of file.")
         self._size = PlainLabel("slide-size", tooltip="Width and height of the full resolution.")
-        self._levels = PlainLabel("slide-levels", tooltip="Resolutions that the file stores, and those made from them.")
         self._scale = ScaleForm(session)
         self._warnings = PlainLabel("slide-warnings", tooltip="What was odd about the file when it was opened.")
         self._unreadable = PlainLabel("slide-unreadable", tooltip="Damaged places of the file met so far.")
+        self._back = QPushButton()
+        describe(self._back, "slide-back", "Open the slide again that was open before; what was analysed is kept.")
+        self._back.clicked.connect(self._go_back)
         self._label_button = QPushButton()
         self._label = LabelForm(session, self._label_button)
         self._upper = QBoxLayout(QBoxLayout.Direction.TopToBottom)
@@ -77,7 +85,7 @@ class SlideForm(QWidget):
         facts.setContentsMargins(0, 0, 0, 0)
         facts.setVerticalSpacing(2)
         facts.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
-        for title, value in (("Format", self._format), ("Size", self._size), ("Levels", self._levels)):
+        for title, value in (("Format", self._format), ("Size", self._size)):
             facts.addRow(QLabel(title), value)
         another = QPushButton("Open…")
         describe(another, "slide-open-another", "Choose another slide file; this one is closed when it opens.")
@@ -99,6 +107,7 @@ class SlideForm(QWidget):
         for widget in (self._scale, self._warnings, self._unreadable):
             inner.addWidget(widget)
         inner.addLayout(buttons)
+        inner.addWidget(self._back)
         inner.addWidget(self._label)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 6)
@@ -117,6 +126,7 @@ class SlideForm(QWidget):
         if slide is None:
             return
         self._name.say(slide.name)
+        self._show_former()
         self._show_facts()
         beside = slide.height > slide.width * TALL
         self._upper.setDirection(QBoxLayout.Direction.LeftToRight if beside else QBoxLayout.Direction.TopToBottom)
@@ -135,10 +145,21 @@ class SlideForm(QWidget):
             return
         self._format.say(format_words(slide))
         self._size.say(size_words(slide))
-        self._levels.say(level_words(slide))
+        self._format.setToolTip(plain_tooltip(f"The kind of file. Resolutions: {level_words(slide)}."))
         self._warnings.say("\n".join(slide.facts.warnings))
         self._scale.show_slide()
         self._show_unreadable()
+
+    def _show_former(self) -> None:
+        former = self._session.former
+        self._back.setVisible(former is not None)
+        if former is not None:
+            name = self._back.fontMetrics().elidedText(former.name, Qt.TextElideMode.ElideMiddle, LONGEST_NAME)
+            self._back.setText(f"Back to {name}".replace("&", "&&"))
+
+    def _go_back(self) -> None:
+        session = self._session
+        send_for(self, lambda: go_back(session), on_error=lambda error: session.say(Level.ERROR, sentence_of(error)))
 
     def _show_unreadable(self, _: object = None) -> None:
         slide = self._session.slide

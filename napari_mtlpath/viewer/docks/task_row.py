@@ -31,7 +31,9 @@ class TaskRow(QWidget):
         self.setObjectName(f"task-{task.name}")
         self.task = task
         self.choose = QRadioButton(task_title(task).replace("&", "&&"))
-        describe(self.choose, f"task-{task.name}-choose", "Show this task's heatmap on the slide.")
+        asked = f"{task.question} " if task.question else ""
+        describe(self.choose, f"task-{task.name}-choose", f"{asked}Click to show this task's heatmap on the slide.")
+        self.choose.toggled.connect(self._show_question)
         self._value = QLabel("…")
         self._value.setTextFormat(Qt.TextFormat.PlainText)
         describe(self._value, f"task-{task.name}-value", "The model's answer for the tiles analysed so far.")
@@ -39,7 +41,7 @@ class TaskRow(QWidget):
         font.setBold(True)
         self._value.setFont(font)
         self._bar = ValueBar(f"task-{task.name}-bar", "The answer as a bar.")
-        self._question = PlainLabel(f"task-{task.name}-question", task.question, tooltip="What the model is asked.")
+        self._question = PlainLabel(f"task-{task.name}-question", tooltip="What the model is asked.")
         self._ends = [ElidedLabel(f"task-{task.name}-{end}") for end in ("low", "high")]
         self._classes = QVBoxLayout()
         self._class_rows: list[tuple[QLabel, ValueBar]] = []
@@ -60,6 +62,10 @@ class TaskRow(QWidget):
             label.setText(words)
             bar.fill(part)
 
+    def _show_question(self, chosen: bool) -> None:
+        """Ask in full only where the heatmap is looked at: the others ask in their tooltips."""
+        self._question.say(self.task.question if chosen else "")
+
     def mousePressEvent(self, event: object) -> None:
         """Choose the task wherever its row is clicked."""
         self.choose.setChecked(True)
@@ -70,8 +76,8 @@ class TaskRow(QWidget):
         head.addWidget(self.choose, 1)
         head.addWidget(self._value)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 4)
-        layout.setSpacing(2)
+        layout.setContentsMargins(0, 2, 0, 2)
+        layout.setSpacing(1)
         layout.addLayout(head)
         layout.addWidget(self._question)
         if ends := end_words(self.task):

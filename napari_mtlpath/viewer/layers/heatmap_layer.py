@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image
-from napari.utils.colormaps import Colormap, ensure_colormap
+from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_mtlpath.session.overlay import ColourScale, OverlayChoice, colour_scale
+from napari_mtlpath.viewer.heat_colours import first_shown, heat_colours
 
 if TYPE_CHECKING:
     from napari_mtlpath.inference.heatmap import Heatmap, Placement
@@ -19,15 +20,27 @@ HEATMAP_KEY = "mtlpath_task"
 """Where the metadata of a heatmap's layer holds the name of its task."""
 
 
-def threshold_colormap(name: str) -> Colormap:
-    """Return a perceptually uniform colour map that leaves unknown tiles and those below its range transparent.
+def threshold_colormap(name: str, *, start: float = 0.0) -> Colormap:
+    """Return a colour map that is see-through at its lower end, and leaves unknown and hidden tiles out.
 
     It has a name of its own: napari keeps colour maps by name, for all layers of all plugins.
+
+    Parameters
+    ----------
+    name
+        One of :data:`napari_mtlpath.session.overlay.COLORMAPS`.
+    start
+        With which share of the scale the colours begin; see :func:`napari_mtlpath.viewer.heat_colours.first_shown`.
     """
-    known = ensure_colormap(name)
+    part = f", from {start:.1%}" if start else ""
     return Colormap(
-        known.colors, controls=known.controls, name=f"{name} (tiles)", low_color=TRANSPARENT, nan_color=TRANSPARENT
+        heat_colours(name, start=start), name=f"{name} (tiles{part})", low_color=TRANSPARENT, nan_color=TRANSPARENT
     )
+
+
+def _is_own(colormap: Colormap) -> bool:
+    """Whether a layer's colour map is one of ours, and not the user's choice in napari's controls."""
+    return " (tiles" in colormap.name
 
 
 def limits(scale: ColourScale, threshold: float) -> tuple[float, float]:
@@ -63,7 +76,7 @@ class HeatmapLayer:
         self.layer = Image(
             self._values,
             name=self._name(choice),
-            colormap=threshold_colormap(choice.colormap),
+            colormap=self._colormap(),
             contrast_limits=limits(self._scale, choice.threshold),
             interpolation2d="nearest",  # linear interpolation would bleed unknown tiles into their neighbours
             blending="translucent",
@@ -87,12 +100,12 @@ class HeatmapLayer:
         before, self._choice = self._choice, choice
         if choice.opacity != before.opacity:
             self.layer.opacity = choice.opacity
-        if choice.colormap != before.colormap:
-            self.layer.colormap = threshold_colormap(choice.colormap)
         if choice.kind != before.kind:
             self.layer.name = self._name(choice)
+        if choice.colormap != before.colormap:
+            self.layer.colormap = self._colormap()
         if (choice.threshold, choice.kind) != (before.threshold, before.kind):
-            self._set_limits()
+            self._hide_below()
 
     def show(self, heatmap: "Heatmap", *, where: "Placement") -> None:
         """Take the values of a newer heatmap."""
@@ -111,7 +124,7 @@ class HeatmapLayer:
         scale = colour_scale(self._choice.kind, self.task, heatmap)
         if scale != self._scale:
             self._scale = scale
-            self._set_limits()
+            self._hide_below()
 
     def value_at(self, position: Any) -> float | None:  # noqa: ANN401 - a world position as napari gives it
         """Return the raw value under a world position: NaN where the tile is not analysed, None outside."""
@@ -119,8 +132,16 @@ class HeatmapLayer:
         rows, columns = self._values.shape
         return float(self._values[row, column]) if 0 <= row < rows and 0 <= column < columns else None
 
-    def _set_limits(self) -> None:
+    def _hide_below(self) -> None:
+        """Hide what lies below the threshold; the rest keeps its colours, unless the user chose others in napari."""
         self.layer.contrast_limits = limits(self._scale, self._choice.threshold)
+        colormap = self._colormap()
+        if _is_own(self.layer.colormap) and self.layer.colormap.name != colormap.name:
+            self.layer.colormap = colormap
+
+    def _colormap(self) -> Colormap:
+        share = self._scale.fraction(self._choice.threshold)
+        return threshold_colormap(self._choice.colormap, start=first_shown(share))
 
     def _name(self, choice: OverlayChoice) -> str:
         return f"{self.task.title or self.task.name}: {choice.kind.value}"

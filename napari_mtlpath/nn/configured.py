@@ -27,7 +27,7 @@ class ConfiguredAggregator(Aggregator):
         Makes the starting weights reproducible.
     """
 
-    options_kind: ClassVar[type]
+    options_kind: ClassVar[type[Any]]
     architecture: Any
 
     def __init__(

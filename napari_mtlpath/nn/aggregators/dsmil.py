@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_mtlpath.nn.configured import ConfiguredAggregator
 from napari_mtlpath.nn.options import check_count, check_dropout, check_weight
@@ -96,21 +97,21 @@ class DualStream(nn.Module):
         super().__init__()
         width = architecture.width
         self.stream_weight = architecture.stream_weight
-        self.instance = nn.Linear(width, outputs)
         self.query = nn.Linear(width, architecture.query_width)
         self.value = nn.Linear(width, width)
-        self.head = nn.Linear(outputs * width, outputs)
+        tile, bag = nn.Linear(width, outputs), nn.Linear(outputs * width, outputs)
+        self.heads = nn.ModuleDict({"tile": tile, "bag": bag})
 
     def forward(self, tiles: Float[Tensor, "tile feature"], explain: bool) -> TaskOutput:
         """Answer with both streams."""
-        scores = self.instance(tiles)
+        scores = self.heads["tile"](tiles)
         critical = scores.max(dim=0)
         queries = self.query(tiles)
         alike = queries @ queries[critical.indices].T / queries.shape[1] ** 0.5
         attention = torch.softmax(alike, dim=0)
         # The map is linear and the attention sums to 1: gathering first costs less.
         embedding = self.value(attention.T @ tiles).flatten()
-        gathered = self.head(embedding)
+        gathered = self.heads["bag"](embedding)
         return TaskOutput(
             logits=0.5 * (critical.values + gathered),
             embedding=embedding,
@@ -121,9 +122,10 @@ class DualStream(nn.Module):
 
     def _gathered_each(self, tiles: Float[Tensor, "tile feature"]) -> Float[Tensor, "tile output"]:
         # Alone, a tile is critical for every output: all of the head's parts read the same value.
-        outputs = self.instance.out_features
-        weight = self.head.weight.reshape(outputs, outputs, -1).sum(dim=1)
-        return self.value(tiles) @ weight.T + self.head.bias
+        head = self.heads["bag"]
+        assert isinstance(head, nn.Linear)  # ModuleDict forgets the type of its modules
+        weight = head.weight.reshape(head.out_features, head.out_features, -1).sum(dim=1)
+        return functional.linear(self.value(tiles), weight, head.bias)
 
     def _auxiliary(self, critical: Float[Tensor, " output"], gathered: Float[Tensor, " output"]) -> Auxiliary:
         def stream_losses(label: Float[Tensor, ""], criterion: Criterion) -> Float[Tensor, ""]:

@@ -91,6 +91,7 @@ class JointTransformer(ConfiguredAggregator):
     (12,)
     """
 
+    represents = True
     options_kind = JointTransformerOptions
     isolating: ClassVar = {"isolate_queries": True}
     architecture: JointTransformerOptions
@@ -123,7 +124,7 @@ class JointTransformer(ConfiguredAggregator):
     ) -> BagOutput:
         """Aggregate one bag of at least one tile; `coordinates` are not used."""
         self._check_bag(bag)
-        tiles = self.encoder(self.projection(bag)[None])
+        tiles = self.represented(self.encoder(self.projection(bag)[None]))
         memories = [layer.cross.remember(tiles) for layer in self._layers()]
         answers: dict[str, TaskOutput] = {}
         for group in self._groups():

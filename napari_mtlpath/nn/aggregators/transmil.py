@@ -70,6 +70,7 @@ class TransMIL(ConfiguredAggregator):
     (1,)
     """
 
+    represents = True
     options_kind = TransmilOptions
     isolating: ClassVar = None
     architecture: TransmilOptions
@@ -96,7 +97,7 @@ class TransMIL(ConfiguredAggregator):
         places = order[square_of(len(order), device=order.device)]
         count = len(self.tasks)
         rows = self.first(torch.cat([*self.tokens, self.projection(bag)[places]]))
-        rows = torch.cat([rows[:count], self.positions(rows[count:])])
+        rows = self.represented(torch.cat([rows[:count], self.positions(rows[count:])]))
         answered = self.last(rows)
         maps = self.last.attention_of(rows, first=count)[:, count:] if explain else None
         answers = {}

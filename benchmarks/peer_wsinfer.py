@@ -2,7 +2,8 @@
 
 Runs in the peer's environment, not in ours, and prints one line of JSON. WSInfer 0.6.1 needs older readers:
 
-    uv venv wsinfer && uv pip install --python wsinfer/bin/python wsinfer "zarr<3" "tiffslide<3" "numpy<2" setuptools timm
+    uv venv wsinfer
+    uv pip install --python wsinfer/bin/python wsinfer timm setuptools "zarr<3" "tiffslide<3" "numpy<2"
     MTLPATH_WSINFER=wsinfer/bin/python python -m benchmarks.pipeline
 
 The network is the same LeViT-128S with random weights, traced once beforehand (WSInfer loads TorchScript); its command

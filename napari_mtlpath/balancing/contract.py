@@ -26,12 +26,9 @@ class LossBalancer(nn.Module, ABC):
     ----------
     needs_losses_after_step
         Whether :meth:`step_ended` reads the losses of the same batch after the optimizer's step: one more forward pass.
-    needs_virtual_step
-        Whether the weights are learned from validation losses (see ``napari_mtlpath.training.virtual_step``).
     """
 
     needs_losses_after_step: ClassVar[bool] = False
-    needs_virtual_step: ClassVar[bool] = False
 
     def __init__(self, tasks: Sequence[str]) -> None:
         super().__init__()
@@ -44,6 +41,11 @@ class LossBalancer(nn.Module, ABC):
 
         Implementations call :meth:`remember` with the weights that they used.
         """
+
+    @property
+    def needs_virtual_step(self) -> bool:
+        """Whether the weights are learned from validation losses, see :class:`LearnsFromValidation`."""
+        return isinstance(self, LearnsFromValidation)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -69,6 +71,26 @@ class LossBalancer(nn.Module, ABC):
         if task not in self.tasks:
             raise ValueError(f"This balancer was made for the tasks {', '.join(self.tasks)}; found a loss of {task!r}.")
         return self.tasks.index(task)
+
+
+class LearnsFromValidation(LossBalancer):
+    """A loss balancer whose weights follow the validation loss of the main tasks after a virtual step.
+
+    Attributes
+    ----------
+    main
+        Tasks whose validation losses count.
+    """
+
+    main: tuple[str, ...]
+
+    @abstractmethod
+    def current(self) -> dict[str, float]:
+        """Return the weight of every task as it is now."""
+
+    @abstractmethod
+    def learn(self, slopes: Mapping[str, float]) -> None:
+        """Take note of the derivatives of the validation loss by the weights; tasks may be left out."""
 
 
 class GradientBalancer(nn.Module, ABC):

@@ -11,8 +11,11 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from napari_mtlpath.balancing.balancer import Balancer
+from napari_mtlpath.balancing.chance import fresh_seed
+from napari_mtlpath.balancing.contract import LearnsFromValidation
 from napari_mtlpath.nn.representation import Representation
 from napari_mtlpath.training.task_gradients import TaskGradients
+from napari_mtlpath.training.virtual_step import Losses, validation_slopes
 
 
 class Level(StrEnum):
@@ -115,6 +118,7 @@ class Update:
         self.level = Level(level)
         self.generator = generator or torch.Generator().manual_seed(0)
         self._recorded: Representation | None = None
+        self._looks_ahead = False
         if balancer.gradients is not None:
             _check(module, balancer.name, self.level)
 
@@ -127,9 +131,10 @@ class Update:
     def recording(self) -> Iterator[None]:
         """Wrap the forward passes of one step, so that the module hands out its shared representation.
 
-        It does nothing at the level of parameters or without a gradient method, so a loop may always enter it.
+        It does nothing at the level of parameters, without a gradient method, or within :meth:`virtual_step`, so a loop
+        may always enter it.
         """
-        if not self.uses_representation:
+        if not self.uses_representation or self._looks_ahead:
             yield
             return
         assert isinstance(self.module, RepresentedModule)  # checked when made; tells the type checker
@@ -171,6 +176,44 @@ class Update:
             weights={task: self.balancer.losses.weights[task] for task in losses},
             cosines=measured,
         )
+
+    def virtual_step(
+        self, *, train: Losses, validation: Losses, learning_rate: float, weight_decay: float = 0.0
+    ) -> dict[str, float]:
+        """Let a loss balancer with ``needs_virtual_step`` (Auto-Lambda) learn its weights, before a step is taken.
+
+        Parameters
+        ----------
+        train, validation
+            Compute the losses by task of one fixed batch, the one of the coming step and one that is not trained on.
+            They are called several times, in evaluation mode and from one seed; only the weights differ.
+        learning_rate, weight_decay
+            Of the coming step.
+
+        Returns
+        -------
+        dict
+            The derivative of the validation loss by each weight that the balancer learned from.
+        """
+        losses = self.balancer.losses
+        if not isinstance(losses, LearnsFromValidation):
+            raise TypeError(f"Balancing method {self.balancer.name!r} learns nothing from validation batches.")
+        self._looks_ahead = True
+        try:
+            slopes = validation_slopes(
+                self.module,
+                train=train,
+                validation=validation,
+                weights=losses.current(),
+                main=losses.main,
+                learning_rate=learning_rate,
+                weight_decay=weight_decay,
+                seed=fresh_seed(self.generator),
+            )
+        finally:
+            self._looks_ahead = False
+        losses.learn(slopes)
+        return slopes
 
     def own_parameters(self) -> list[nn.Parameter]:
         """Return the balancer's parameters, for a group of the optimizer without weight decay."""

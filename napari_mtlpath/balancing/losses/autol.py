@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from napari_mtlpath.balancing.adam import Adam
-from napari_mtlpath.balancing.contract import LossBalancer
+from napari_mtlpath.balancing.contract import LearnsFromValidation
 
 
-class AutoLambda(LossBalancer):
+class AutoLambda(LearnsFromValidation):
     r"""Meta-learned weights (Liu et al., 2022, arXiv:2202.03091, eq. 3 to 5).
 
     The weights :math:`\lambda_i \ge 0` descend the main tasks' validation loss after a virtual step of the module,
@@ -35,7 +35,6 @@ class AutoLambda(LossBalancer):
     True
     """
 
-    needs_virtual_step = True
     lambdas: Tensor
 
     def __init__(self, tasks: Sequence[str], main: str = "", start: float = 0.1, learning_rate: float = 1e-4) -> None:
@@ -55,10 +54,13 @@ class AutoLambda(LossBalancer):
 
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Multiply each loss by its weight, which takes no gradient."""
-        weights = self.lambdas.tolist()
-        used = {task: weights[self.index_of(task)] for task in losses}
+        used = {task: self.lambdas[self.index_of(task)].item() for task in losses}
         self.remember(used)
         return {task: used[task] * loss for task, loss in losses.items()}
+
+    def current(self) -> dict[str, float]:
+        """Return the weight of every task as it is now."""
+        return dict(zip(self.tasks, self.lambdas.tolist(), strict=True))
 
     def learn(self, slopes: Mapping[str, float]) -> None:
         """Take one step against the derivatives of the main tasks' validation loss by each weight.

@@ -20,7 +20,7 @@ from napari_mtlpath.training.distillation import Teacher
 from napari_mtlpath.training.job import Job, Validation
 from napari_mtlpath.training.losses.supervised import label_counts
 from napari_mtlpath.training.publish_model import publish_model
-from napari_mtlpath.training.run_predictions import RunName, predict_parts
+from napari_mtlpath.training.run_predictions import RunName, card_figures, predict_parts
 from napari_mtlpath.training.standardised import fold_standardisation
 from napari_mtlpath.training.target_scaling import TargetScaling
 from napari_mtlpath.zoo.load import AGGREGATORS
@@ -135,7 +135,7 @@ class BagsJob(Job):
             config=self.config,
             source=self.source,
             module=self.module,
-            metrics=self.source.figures(self.answer),
+            metrics=card_figures(predictions) if predictions else self.source.figures(self.answer),
             facts=dict(facts) | (self.teacher.facts if self.teacher else {}),
             predictions=predictions,
         )

@@ -16,7 +16,7 @@ from napari_mtlpath.tables.split_file import write_split
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.training.bags import Answer, Bag, BagSource, CardMetrics
 from napari_mtlpath.training.cohort_data import CohortData, LazyBags
-from napari_mtlpath.training.cohort_figures import cohort_figures
+from napari_mtlpath.training.run_predictions import RunName, card_figures, predict_parts
 
 SPLIT_FILE = "split.json"
 
@@ -96,12 +96,7 @@ class CohortBagSource(BagSource):
 
     def figures(self, answer: Answer) -> CardMetrics:
         """Return each task's figure on the test bags (and the external cohort) beside the answer that never looks."""
-        learned = self.parts["train"].labels
-        metrics = cohort_figures(self.tasks, self.parts["test"], answer, learned=learned)
-        if "external" in self.parts:
-            outside = cohort_figures(self.tasks, self.parts["external"], answer, learned=learned)
-            metrics |= {f"{name}, external": row for name, row in outside.items()}
-        return metrics
+        return card_figures(predict_parts(self, answer, name=RunName(run="measured"), seed=0, model="measured"))
 
     def statistics(self) -> tuple[Float[Tensor, " feature"], Float[Tensor, " feature"]]:
         """Return mean and standard deviation over the training bags' tiles, read one bag at a time."""

@@ -6,9 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from napari_mtlpath.evaluation.floors import TrainingFacts, floors
+from napari_mtlpath.evaluation.floors import MAJORITY, TrainingFacts, floors
+from napari_mtlpath.evaluation.intervals import Repeat, Resampler, judged
+from napari_mtlpath.evaluation.judge import answers_of, floor_answers
+from napari_mtlpath.evaluation.metrics import metrics_for
 from napari_mtlpath.evaluation.predictions import Predictions
-from napari_mtlpath.training.bags import Answer, Bag, BagSource
+from napari_mtlpath.tasks import Task
+from napari_mtlpath.training.bags import Answer, Bag, BagSource, CardMetrics
+from napari_mtlpath.training.evaluation import Estimate
+
+SELECTION = "selection"
+"""The part that the best epoch is chosen by: its figures are no judgement."""
+
+CARD_FIGURES = frozenset({"auroc", "auprc", "balanced_accuracy", "mean_absolute_error", "pearson", "r2"})
+"""Those of a card; ``mtlpath evaluate`` gives all."""
+
+DRAWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +47,37 @@ def predict_parts(source: BagSource, answer: Answer, *, name: RunName, seed: int
         for part, bags in source.parts_to_predict().items()
         if len(bags)
     ]
+
+
+def card_figures(predictions: Sequence[Predictions]) -> CardMetrics:
+    """Return the figures of a card: each with its interval over patients, beside the majority's.
+
+    Those of the test part stand under the task's name, those of other parts under the task and the part. A figure that
+    the labels do not define (one class alone) is left out.
+    """
+    metrics: CardMetrics = {}
+    for part in predictions:
+        if part.part == SELECTION:
+            continue
+        resampler = Resampler(part.patients, draws=DRAWS, seed=0)
+        for task in part.tasks:
+            if part.known(task.name).any():
+                group = task.name if part.part == "test" else f"{task.name}, {part.part}"
+                metrics[group] = _rows(part, task, resampler)
+    return metrics
+
+
+def _rows(part: Predictions, task: Task, resampler: Resampler) -> dict[str, float | str]:
+    rows: dict[str, float | str] = {}
+    answers, trivial = answers_of(part, task.name), floor_answers(part, task)[MAJORITY]
+    for metric in metrics_for(task).metrics:
+        if metric.name not in CARD_FIGURES:
+            continue
+        found, floor = judged(metric, [Repeat(answers=answers)], resampler), metric.value(trivial)
+        if found.known:
+            beside = floor if np.isfinite(floor) else None
+            rows |= Estimate(value=found.value, low=found.low, high=found.high).row(metric.name, floor=beside)
+    return rows
 
 
 def _predict(

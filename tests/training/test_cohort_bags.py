@@ -131,7 +131,7 @@ def test_training_writes_model_split_and_predictions_that_beat_the_floors(cohort
     *_, last = train(config, output=tmp_path / "from-tables", runs=tmp_path / "runs", data=(cohort,))
     assert last.output == tmp_path / "from-tables"
     metrics = read_model_card(last.output).metrics
-    assert metrics["tumour"]["auc"] > 0.9
+    assert metrics["tumour"]["auroc"] > 0.9
     assert metrics["score"]["mean_absolute_error"] < metrics["score"]["mean_absolute_error_floor"]
     parts = read_predictions(last.output)
     assert set(parts) == {"selection", "test"}
@@ -141,7 +141,7 @@ def test_training_writes_model_split_and_predictions_that_beat_the_floors(cohort
     assert set(parts["test"].patients) == {sample.patient for sample in source.parts["test"].samples}
     assert (last.output / "split.json").is_file()
     again = measure(last.output, data=(cohort,))
-    assert again["tumour"]["auc"] == pytest.approx(metrics["tumour"]["auc"], abs=1e-6)
+    assert again["tumour"]["auroc"] == pytest.approx(metrics["tumour"]["auroc"], abs=1e-6)
 
 
 def test_the_split_of_a_run_makes_the_same_split_again(cohort: Path, tmp_path: Path):

@@ -18,12 +18,16 @@ class BalancingTable(Table):
     level
         Whether a gradient method sees the gradients of all shared parameters, or (faster, an approximation) those of
         the shared representation.
+    cosines_every
+        Measure the cosines between the tasks' gradients every so many steps, which costs a backward pass per task; 0
+        leaves it to the methods that have them anyway.
     options
         A table for each of the methods named, such as ``[balancing.options.cagrad]`` with ``c = 0.4``.
     """
 
     method: str = DEFAULT
     level: Literal["parameters", "representation"] = "parameters"
+    cosines_every: int = Field(default=0, ge=0)
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("method")

@@ -52,6 +52,11 @@ class Job(ABC):
     module: nn.Module
     steps_per_epoch: int
 
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """What losses are named by: the module's tasks, or ``WHOLE`` where it has none."""
+        return tuple(task.name for task in getattr(self.module, "tasks", ())) or (WHOLE,)
+
     @abstractmethod
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[Batch]:
         """Yield the batches of the epoch. All chance comes from `generator`; the module takes no part.
@@ -73,9 +78,9 @@ class Job(ABC):
     def label_counts(self, batch: Batch) -> Mapping[str, int]:
         """Return how many labels each task's mean is over, so that parts of a batch can be weighted like the whole.
 
-        By default every batch counts the same for all tasks.
+        By default every batch has all tasks and counts the same.
         """
-        return {}
+        return dict.fromkeys(self.task_names, 1)
 
     def split(self, batch: Batch) -> tuple[Batch, Batch] | None:
         """Return the two halves of a batch that was too large for the memory, or None where it cannot be divided."""

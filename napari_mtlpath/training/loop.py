@@ -4,47 +4,101 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from napari_mtlpath.training.averaging import WeightAverage, clone_state
-from napari_mtlpath.training.checkpoint import PrivateRandom, load_checkpoint, remove_checkpoint, save_checkpoint
-from napari_mtlpath.training.job import Job, Validation
-from napari_mtlpath.training.optimisation import Optimisation, Precision, parameter_groups
+from napari_mtlpath.balancing.balancer import DEFAULT, parse
+from napari_mtlpath.nn.options import nearest
+from napari_mtlpath.training.best import Best
+from napari_mtlpath.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from napari_mtlpath.training.distributed import ALONE, Processes
+from napari_mtlpath.training.job import Batch, Job, Validation
+from napari_mtlpath.training.journal import Journal
+from napari_mtlpath.training.optimisation import Optimisation, Pace
+from napari_mtlpath.training.private_random import PrivateRandom
 from napari_mtlpath.training.report import Phase, TrainingReport
 from napari_mtlpath.training.schedule import cosine_factor
+from napari_mtlpath.training.step import Step
+from napari_mtlpath.training.update import Update
 
 logger = logging.getLogger(__name__)
 
-REPORT_SECONDS = 2.0
+REPORT_SECONDS = 1.0
+CHECKPOINT_SECONDS = 600.0
+"""How much of an epoch a killed program loses at most."""
+RANK_SEEDS = 1_000_003
+"""Distance between the seeds of two processes' dropout."""
+
+
+class _StoppedElsewhereError(Exception):
+    """Another process of this training was stopped by its user; this one stops at the same step."""
 
 
 class Loop:
-    """Trains one job. Iterate over :meth:`run`; closing that generator stops at once and leaves the last checkpoint."""
+    """Trains one job. Iterate over :meth:`run`; closing that generator stops after the last whole step and keeps it.
 
-    def __init__(self, job: Job, settings: Optimisation, *, seed: int, folder: Path, key: str) -> None:
+    Parameters
+    ----------
+    job
+        What is trained.
+    settings
+        How it is optimised.
+    seed
+        Of all chance.
+    folder
+        Where the checkpoint lies.
+    key
+        Says which config a checkpoint belongs to.
+    update
+        How tasks share parameters; all alike if not given.
+    cosines_every
+        Measure how far tasks conflict every so many steps, though the method may not need it; 0 never.
+    processes
+        Those that train together, each on its own batches of the same random order.
+
+    Raises
+    ------
+    ValueError
+        If the settings cannot be had together, or the main task is none of the job's.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        settings: Optimisation,
+        *,
+        seed: int,
+        folder: Path,
+        key: str,
+        update: Update | None = None,
+        cosines_every: int = 0,
+        processes: Processes = ALONE,
+    ) -> None:
         self.job = job
         self.settings = settings
         self.folder = folder
         self.key = key
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(job.module, settings.weight_decay), lr=settings.learning_rate
-        )
-        self.average = WeightAverage(job.module, decay=settings.average)
-        self.random = PrivateRandom(seed)
+        self.cosines_every = cosines_every
+        self.processes = processes
+        self.steps_per_epoch = _steps_per_epoch(job, settings, processes)
+        _check_main_task(settings.main_task, job.task_names)
+        device = next(job.module.parameters()).device
+        self.random = PrivateRandom(seed + RANK_SEEDS * processes.rank, device=device)
+        update = update or Update(job.module, parse(DEFAULT, tasks=job.task_names))
+        self.optimisation = Step(job, settings, update, random=self.random, processes=processes, seed=seed)
         self.generator = torch.Generator().manual_seed(seed)
+        self.best = Best(job.module)
+        self.journal = Journal()
         self.epoch = 0
-        self.best_epoch = 0
-        self.best_score = -math.inf
-        self.best_state = clone_state(job.module)
-        self.best_metrics: dict[str, float] = {}
+        self.step = 0
         self.started = time.monotonic()
         self.earlier_seconds = 0.0
-        self._losses: list[float] = []
+        self._steps_now = 0
+        self._epoch_start = self.generator.get_state()
         self._stopped = ""
 
     @property
@@ -53,141 +107,232 @@ class Loop:
         return self.earlier_seconds + time.monotonic() - self.started
 
     def run(self, *, output: Path, resume: bool = True) -> Iterator[TrainingReport]:
-        """Train and yield reports; the last one names the model folder written to `output`."""
+        """Train and yield reports; the last one names the model folder written to `output`.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint belongs to another config or is damaged, or no batch of an epoch has any label.
+        FloatingPointError
+            If the loss stopped being finite before one epoch was finished.
+        MemoryError
+            If a batch does not fit into the memory, also in halves; the last checkpoint stays.
+        ConnectionError
+            If another process of the training died.
+        """
         content = load_checkpoint(self.folder, key=self.key) if resume else None
         if content is not None:
             self._restore(content)
-            logger.info("Resuming %s after epoch %d.", self.folder, self.epoch)
+            logger.info("Resuming %s after epoch %d, step %d.", self.folder, self.epoch, self.step)
+        self.journal.warn(*self.job.warnings())
+        try:
+            yield from self._epochs()
+        except (GeneratorExit, _StoppedElsewhereError) as stop:
+            if self.step > 0:
+                self._write_checkpoint()
+            if isinstance(stop, GeneratorExit):
+                raise
+            return
+        if self.best.epoch == 0:
+            raise FloatingPointError(f"{self._stopped} No epoch was finished before. Lower the learning rate.")
+        written = output
+        if self.processes.leads:
+            self.job.module.load_state_dict(self.best.weights)
+            written = self.job.publish(output, facts=self._facts())
+            remove_checkpoint(self.folder)
+        self.processes.any(False)  # the others wait until the folder is there
+        yield self._report(Phase.DONE, output=written)
+
+    def _epochs(self) -> Iterator[TrainingReport]:
         while self.epoch < self.settings.epochs and not self._stopped:
             yield from self._train_epoch()
             if not self._stopped:
                 validation = self._validate()
-                save_checkpoint(self.folder, self._content())
-                yield self._report(Phase.EPOCH, validation=validation)
-        if self.best_epoch == 0:
-            raise FloatingPointError(f"{self._stopped} No epoch was finished before. Lower the learning rate.")
-        self.job.module.load_state_dict(self.best_state)
-        written = self.job.publish(output, facts=self._facts())
-        remove_checkpoint(self.folder)
-        yield self._report(Phase.DONE, output=written)
+                self._save()
+                yield from self._together(self._report(Phase.EPOCH, validation=validation))
 
     def _train_epoch(self) -> Iterator[TrainingReport]:
         self.job.module.train()
-        losses = self.job.losses(self.epoch, self.generator)
-        last_report = time.monotonic()
-        for step in range(self.job.steps_per_epoch):
-            self._set_learning_rate((self.epoch + step / self.job.steps_per_epoch) / self.settings.epochs)
-            with self.random.active():
-                loss = self._next_loss(losses)
-                if not math.isfinite(loss):
-                    kept = f"kept the weights of epoch {self.best_epoch}" if self.best_epoch else "kept nothing"
-                    self._stopped = f"The loss became {loss} in epoch {self.epoch + 1}, step {step + 1}; {kept}."
-                    return
-                self._step()
-            self._losses.append(loss)
-            if time.monotonic() - last_report > REPORT_SECONDS and step + 1 < self.job.steps_per_epoch:
-                last_report = time.monotonic()
-                yield self._report(Phase.STEP, step_in_epoch=step + 1)
-        self.epoch += 1
+        self._epoch_start = self.generator.get_state()
+        batches = self.job.batches(self.epoch, self.generator)
+        parts = self.settings.accumulate * self.processes.size
+        for _ in islice(batches, self.step * parts):
+            pass  # drawn before the training was stopped
+        last_report = last_save = time.monotonic()
+        while self.step < self.steps_per_epoch:
+            drawn = list(islice(batches, parts))
+            own = drawn[self.processes.rank * self.settings.accumulate :][: self.settings.accumulate]
+            if not self._take(own):
+                return
+            now = time.monotonic()
+            report, save = self.processes.any(
+                self.processes.leads and now - last_report > REPORT_SECONDS,
+                self.processes.leads and now - last_save > CHECKPOINT_SECONDS,
+            )
+            if save:
+                self._save()
+                last_save = now
+            if report and self.step < self.steps_per_epoch:
+                last_report = now
+                yield from self._together(self._report(Phase.STEP))
+        self._end_epoch()
 
-    def _next_loss(self, losses: Iterator[Mapping[str, Tensor]]) -> float:
-        with torch.autocast(
-            self._device().type, dtype=torch.bfloat16, enabled=self.settings.precision is Precision.BFLOAT16
-        ):
-            loss = torch.stack(list(next(losses).values())).mean()
-        self.optimizer.zero_grad(set_to_none=True)  # None, so that an absent task's head is not moved by weight decay
-        if torch.isfinite(loss):
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return float(loss.detach())
+    def _take(self, batches: list[Batch]) -> bool:
+        """Take one step; return False, and say why in `_stopped`, if training must end here."""
+        self.optimisation.set_learning_rate(self.settings.learning_rate * self._factor())
+        steps = self.epoch * self.steps_per_epoch + self.step
+        cosines = self.cosines_every > 0 and steps % self.cosines_every == 0
+        with self.random.active():
+            try:
+                outcome = self.optimisation.take(batches, cosines=cosines)
+            except FloatingPointError as error:
+                kept = f"kept the weights of epoch {self.best.epoch}" if self.best.epoch else "kept nothing"
+                self._stopped = f"{error} in epoch {self.epoch + 1}, step {self.step + 1}; {kept}."
+                return False
+        self.journal.note(outcome)
+        self.step += 1
+        self._steps_now += 1
+        return True
 
-    def _step(self) -> None:
-        torch.nn.utils.clip_grad_norm_(self.job.module.parameters(), self.settings.clip_norm)
-        self.optimizer.step()
-        self.average.update(self.job.module)
+    def _end_epoch(self) -> None:
+        means = self.journal.end_epoch(self.epoch + 1)
+        self.optimisation.update.balancer.losses.epoch_ended(means)
+        self.epoch, self.step = self.epoch + 1, 0
+        self._epoch_start = self.generator.get_state()
 
     def _validate(self) -> Validation:
-        self.job.module.eval()
-        with self.average.applied(self.job.module), self.random.active():
-            validation = self.job.validate()
-            if math.isfinite(validation.score) and validation.score > self.best_score:
-                self.best_score, self.best_epoch = validation.score, self.epoch
-                self.best_metrics = dict(validation.metrics)
-                self.best_state = clone_state(self.job.module)
+        validation = Validation(score=math.nan)
+        if self.processes.leads:
+            self.job.module.eval()
+            with self.optimisation.average.applied(self.job.module), self.random.active():
+                validation = self.job.validate()
+                if self.best.improves(self._score(validation)):
+                    self.best.keep(self.job.module, validation.metrics)
+        (score,) = self.processes.of_leader(self._score(validation))
+        if self.best.improves(score):
+            self.best.take(self.epoch, score)
+        if not math.isfinite(score):
+            what = f"task {self.settings.main_task!r}" if self.settings.main_task else "any task"
+            self.journal.warn(f"Epoch {self.epoch} could not be judged by {what}; the last epoch is kept instead.")
         patience = self.settings.patience
-        if patience and self.epoch - self.best_epoch >= patience:
-            self._stopped = f"No better score for {patience} epochs; kept the weights of epoch {self.best_epoch}."
+        if patience and self.epoch - self.best.epoch >= patience:
+            self._stopped = f"No better score for {patience} epochs; kept the weights of epoch {self.best.epoch}."
         return validation
 
+    def _score(self, validation: Validation) -> float:
+        main = self.settings.main_task
+        return validation.scores.get(main, math.nan) if main else validation.score
+
+    def _together(self, report: TrainingReport) -> Iterator[TrainingReport]:
+        """Yield a report; if the training is closed in one of several processes, all stop here."""
+        try:
+            yield report
+        except GeneratorExit:
+            self.processes.any(True)
+            raise
+        if self.processes.size > 1 and self.processes.any(False)[0]:
+            raise _StoppedElsewhereError
+
     def _report(
-        self,
-        phase: Phase,
-        *,
-        validation: Validation | None = None,
-        step_in_epoch: int = 0,
-        output: Path | None = None,
+        self, phase: Phase, *, validation: Validation | None = None, output: Path | None = None
     ) -> TrainingReport:
-        losses, self._losses = self._losses, []
+        excerpt = self.journal.take()
+        steps = self.settings.epochs * self.steps_per_epoch
+        done = self.epoch * self.steps_per_epoch + self.step
+        pace = (time.monotonic() - self.started) / self._steps_now if self._steps_now else math.nan
         return TrainingReport(
             phase=phase,
             epoch=self.epoch,
             epochs=self.settings.epochs,
-            step=self.epoch * self.job.steps_per_epoch + step_in_epoch,
-            steps=self.settings.epochs * self.job.steps_per_epoch,
-            loss=sum(losses) / len(losses) if losses else math.nan,
-            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
-            score=validation.score if validation else math.nan,
-            best_epoch=self.best_epoch,
-            best_score=self.best_score,
+            step=done,
+            steps=steps,
+            **vars(excerpt),
+            learning_rate=float(self.optimisation.optimizer.param_groups[0]["lr"]),
+            score=self._score(validation) if validation else math.nan,
+            best_epoch=self.best.epoch,
+            best_score=self.best.score,
             seconds=self.seconds,
-            metrics=dict(validation.metrics) if validation else dict(self.best_metrics) if output else {},
+            seconds_left=0.0 if output else pace * (steps - done),
+            metrics=dict(validation.metrics) if validation else dict(self.best.metrics) if output else {},
             stopped=self._stopped,
             output=output,
         )
 
-    def _set_learning_rate(self, progress: float) -> None:
+    def _factor(self) -> float:
         warmup = min(1.0, self.settings.warmup_epochs / self.settings.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * cosine_factor(progress, warmup=warmup)
-
-    def _device(self) -> torch.device:
-        return next(self.job.module.parameters()).device
+        within = self.step / self.steps_per_epoch if self.settings.schedule is Pace.STEP else 0.0
+        return cosine_factor((self.epoch + within) / self.settings.epochs, warmup=warmup)
 
     def _facts(self) -> dict[str, str | int | float]:
         return {
             "epochs": self.epoch,
-            "best_epoch": self.best_epoch,
+            "best_epoch": self.best.epoch,
             "minutes": round(self.seconds / 60, 1),
-            "device": str(self._device()),
+            "device": str(self.random.device),
             "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} CPU thread(s)",
             "torch": torch.__version__,
+            "balancing": self.optimisation.update.balancer.name,
+            "processes": self.processes.size,
             "stopped": self._stopped,
         }
 
-    def _content(self) -> dict[str, Any]:
-        return {
+    def _save(self) -> None:
+        """Write a checkpoint; one that cannot be written is said, and the training goes on with the one before."""
+        try:
+            self._write_checkpoint()
+        except OSError as error:
+            logger.warning("%s", error)
+            self.journal.warn(str(error))
+
+    def _write_checkpoint(self) -> None:
+        states = {kind: self.processes.all(state) for kind, state in self.random.states.items()}
+        if not self.processes.leads:
+            return
+        content = {
             "key": self.key,
             "epoch": self.epoch,
+            "step": self.step,
             "module": self.job.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state,
-            "average_steps": self.average.steps,
-            "random": self.random.state,
-            "generator": self.generator.get_state(),
-            "best": {"epoch": self.best_epoch, "score": self.best_score, "metrics": self.best_metrics},
-            "best_state": self.best_state,
+            "optimisation": self.optimisation.state_dict(),
+            "best": self.best.state_dict(),
+            "journal": self.journal.state_dict(),
+            "random": states,
+            "generator": self._epoch_start,
             "seconds": self.seconds,
             "stopped": self._stopped,
         }
+        save_checkpoint(self.folder, content)
 
     def _restore(self, content: dict[str, Any]) -> None:
-        self.epoch = content["epoch"]
+        found = len(content["random"]["cpu"])
+        if found != self.processes.size:
+            raise ValueError(
+                f"The checkpoint in {self.folder} was made by {found} process(es); found {self.processes.size}. "
+                "Start as many as before, or start anew."
+            )
+        self.epoch, self.step = content["epoch"], content["step"]
         self.job.module.load_state_dict(content["module"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.average.state, self.average.steps = content["average"], content["average_steps"]
-        self.random.state = content["random"]
+        self.optimisation.load_state_dict(content["optimisation"])
+        self.best.load_state_dict(content["best"])
+        self.journal.load_state_dict(content["journal"])
+        self.random.load({kind: states[self.processes.rank] for kind, states in content["random"].items()})
         self.generator.set_state(content["generator"])
-        best = content["best"]
-        self.best_epoch, self.best_score, self.best_metrics = best["epoch"], best["score"], best["metrics"]
-        self.best_state = content["best_state"]
         self.earlier_seconds, self.started = content["seconds"], time.monotonic()
         self._stopped = content["stopped"]
+
+
+def _steps_per_epoch(job: Job, settings: Optimisation, processes: Processes) -> int:
+    parts = settings.accumulate * processes.size
+    if job.steps_per_epoch < parts:
+        raise ValueError(
+            f"An epoch has {job.steps_per_epoch} batches, and one step takes {parts} of them (optimisation.accumulate "
+            "times the number of processes). Lower one of these, or optimisation.batch."
+        )
+    return job.steps_per_epoch // parts
+
+
+def _check_main_task(name: str, known: tuple[str, ...]) -> None:
+    if name and name not in known:
+        raise ValueError(
+            f"optimisation.main_task: there is no task {name!r}.{nearest(name, known)} Tasks: {', '.join(known)}."
+        )

@@ -25,6 +25,7 @@ class MultiHead(nn.Module):
 
     def __init__(self, network: nn.Module, *, features: int, tasks: Sequence[Task], dropout: float = 0.0) -> None:
         super().__init__()
+        self.tasks = tuple(tasks)
         self.network = network
         self.norm = nn.BatchNorm1d(features)
         self.dropout = nn.Dropout(dropout)

@@ -109,7 +109,8 @@ def summary(data: TileData, answers: Float[NDArray, "tile task"]) -> Validation:
     scores = {}
     for column, task in enumerate(data.tasks):
         known = ~np.isnan(truth[:, column])
-        if len(np.unique(truth[known, column])) < 2:  # nothing to tell apart
+        fewest = 1 if isinstance(task, Classification) else 2  # a constant has no variance to explain
+        if len(np.unique(truth[known, column])) < fewest:
             continue
         found = {"accuracy": accuracy, "macro_f1": macro_f1} if isinstance(task, Classification) else {"r2": r2}
         values = {name: metric(truth[known, column], answers[known, column]) for name, metric in found.items()}

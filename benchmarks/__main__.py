@@ -1,15 +1,15 @@
 """Runs the benchmarks one after the other: `python -m benchmarks [NAME...]`. Each is a process of its own.
 
 Without names: those that take minutes. The others take hours: `display_soak` (crashes), `compare_aggregators`
-(trains each aggregator on the same slides).
+(trains each aggregator on the same slides), `musk1` (trains each 50 times).
 """
 
 import argparse
 import subprocess
 import sys
 
-MINUTES = ("reading", "aggregator", "pipeline", "display")
-HOURS = ("display_soak", "compare_aggregators")
+MINUTES = ("reading", "aggregator", "large_bag", "pipeline", "display")
+HOURS = ("display_soak", "compare_aggregators", "musk1")
 
 
 def main() -> int:

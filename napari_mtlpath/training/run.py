@@ -1,15 +1,17 @@
 """One training of a job, and the note that it is finished, so that a command of several trainings can go on."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_mtlpath.files import replacing
 from napari_mtlpath.training.config import TrainConfig
+from napari_mtlpath.training.distributed import current
 from napari_mtlpath.training.job import Job
-from napari_mtlpath.training.loop import Loop
 from napari_mtlpath.training.report import TrainingReport
+from napari_mtlpath.training.train_job import train_job
 
 FINISHED_FILE = "finished.json"
 
@@ -38,12 +40,13 @@ class Run:
     key: str
     stage: str = ""
 
-    def reports(self, job: Job, *, resume: bool) -> Iterator[TrainingReport]:
+    def reports(self, job: Job, *, resume: bool) -> Generator[TrainingReport, None, None]:
         """Train `job` and yield its reports, marked with the stage."""
-        config = self.config
-        loop = Loop(job, config.optimisation.settings(), seed=config.seed, folder=self.folder, key=self.key)
-        for report in loop.run(output=self.output, resume=resume):
-            yield replace(report, stage=self.stage)
+        with closing(
+            train_job(job, self.config, output=self.output, folder=self.folder, key=self.key, resume=resume)
+        ) as reports:
+            for report in reports:
+                yield replace(report, stage=self.stage)
 
     def is_finished(self) -> bool:
         """Whether an earlier command of the same key finished it and its model is still there."""
@@ -51,7 +54,10 @@ class Run:
         return path.is_file() and self.output.is_dir() and json.loads(path.read_text("utf-8")) == self._note
 
     def note_finished(self) -> None:
-        """Remember that it is finished."""
+        """Remember that it is finished, once the leading process has written its model."""
+        current().any(False)
+        if not current().leads:
+            return
         with replacing(self.folder / FINISHED_FILE) as temporary:
             temporary.write_text(json.dumps(self._note), encoding="utf-8")
 

@@ -7,6 +7,7 @@ import torch
 
 from napari_mtlpath.folders import data_folder
 from napari_mtlpath.training.config import BagsConfig, TilesConfig, TrainConfig, config_key
+from napari_mtlpath.training.distributed import joined, own_device
 from napari_mtlpath.training.report import TrainingReport
 from napari_mtlpath.training.run import Run
 from napari_mtlpath.training.sources import tile_data
@@ -26,7 +27,9 @@ def train(
     """Train what `config` describes and yield reports; the last one names the model folder.
 
     A config with folds or with a teacher to train first makes several models one after the other; the reports'
-    `stage` says which. Closing the generator cancels: nothing half-written stays, and the same call goes on.
+    `stage` says which. Closing the generator stops after the last whole step and keeps it: the same call goes
+    on from there. Started by ``torchrun``, the processes train together (see
+    :mod:`napari_mtlpath.training.distributed`), each with every `size`-th batch of the same random order.
 
     Parameters
     ----------
@@ -51,13 +54,18 @@ def train(
         If data are missing.
     FloatingPointError
         If the loss stopped being finite before one epoch was finished.
+    MemoryError
+        If not even half a batch fits into the memory.
+    ConnectionError
+        If another process of the training died.
     """
-    place = device or torch.device("cpu")
     folder = (runs or data_folder() / "runs") / config.name
-    match config:
-        case TilesConfig():
-            job = TilesJob(config, tile_data(config.data, folders=data), device=place)
-            run = Run(config=config, output=output, folder=folder, key=config_key(config))
-            yield from run.reports(job, resume=resume)
-        case BagsConfig():
-            yield from train_bags(config, output=output, folder=folder, data=data, device=place, resume=resume)
+    with joined():
+        place = own_device(device or torch.device("cpu"))
+        match config:
+            case TilesConfig():
+                job = TilesJob(config, tile_data(config.data, folders=data), device=place)
+                run = Run(config=config, output=output, folder=folder, key=config_key(config))
+                yield from run.reports(job, resume=resume)
+            case BagsConfig():
+                yield from train_bags(config, output=output, folder=folder, data=data, device=place, resume=resume)

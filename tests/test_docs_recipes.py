@@ -44,7 +44,7 @@ def test_the_reader_of_the_recipe_reads_a_picture(tmp_path: Path, monkeypatch: p
 
 
 def test_the_aggregator_of_the_recipe_keeps_to_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    aggregator = module_of("add-an-aggregator.md", monkeypatch).MaxPool
+    aggregator = module_of("add-an-aggregator.md", monkeypatch).LsePool
     tasks = (Classification(name="a"), Regression(name="b"))
     model = aggregator.build(tasks=tasks, features=6, options={}, generator=torch.Generator().manual_seed(0))
     bag = torch.randn(9, 6, generator=torch.Generator().manual_seed(1))

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from napari_mtlpath.cli.compare import compare
 from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, one_line
 from napari_mtlpath.cli.demo import demo
 from napari_mtlpath.cli.doctor import doctor
+from napari_mtlpath.cli.evaluate import evaluate
 from napari_mtlpath.cli.info import info
 from napari_mtlpath.cli.models import models
 from napari_mtlpath.cli.predict import predict
@@ -61,7 +63,7 @@ def mtlpath(
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
 
-for _command in (demo, view, info, models, predict, train, doctor):
+for _command in (demo, view, info, models, predict, train, evaluate, compare, doctor):
     app.command()(_command)
 
 if __name__ == "__main__":

@@ -8,15 +8,17 @@ import typer
 from typer.core import TyperGroup
 
 from napari_mtlpath.cli.compare import compare
-from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, one_line
+from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, one_line, printable
 from napari_mtlpath.cli.demo import demo
 from napari_mtlpath.cli.doctor import doctor
 from napari_mtlpath.cli.evaluate import evaluate
+from napari_mtlpath.cli.extract import extract
 from napari_mtlpath.cli.info import info
 from napari_mtlpath.cli.models import models
 from napari_mtlpath.cli.predict import predict
 from napari_mtlpath.cli.train import train
 from napari_mtlpath.cli.view import view
+from napari_mtlpath.tables.problems import TableError
 
 
 class OneLineErrors(TyperGroup):
@@ -31,7 +33,8 @@ class OneLineErrors(TyperGroup):
         except (OSError, ValueError, ImportError, RuntimeError, MemoryError) as error:
             if ctx.params.get("debug"):
                 raise
-            typer.echo(f"Error: {one_line(error)}", err=True)
+            for line in error.lines if isinstance(error, TableError) else (one_line(error),):
+                typer.echo(f"Error: {printable(line)}", err=True)
             raise typer.Exit(1) from error
 
 
@@ -63,7 +66,7 @@ def mtlpath(
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
 
-for _command in (demo, view, info, models, predict, train, evaluate, compare, doctor):
+for _command in (demo, view, info, models, predict, extract, train, evaluate, compare, doctor):
     app.command()(_command)
 
 if __name__ == "__main__":

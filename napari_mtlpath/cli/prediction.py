@@ -19,8 +19,8 @@ class Wishes:
 
     Attributes
     ----------
-    model, device
-        Name or folder of the model, and where it runs.
+    model, device, backend
+        Name or folder of the model, where it runs, and what computes its encoder.
     root
         Folder for the results.
     mpp
@@ -37,6 +37,7 @@ class Wishes:
     mpp: float | None
     overwrite: bool
     outputs: "Outputs"
+    backend: str = "torch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def prepare(wishes: Wishes) -> "Callable[[Path], Iterator[SlideProgress | SlideD
     from napari_mtlpath.features.store import FeatureStore
     from napari_mtlpath.zoo.load import load_model
 
-    model = load_model(wishes.model, device=wishes.device)
+    model = load_model(wishes.model, device=wishes.device, backend=wishes.backend)
     return partial(predict_slide, model=model, store=FeatureStore(), wishes=wishes)
 
 
@@ -86,11 +87,11 @@ def predict_slide(
         If the slide cannot be opened, its resolution is not known, or it changes while it is read.
     """
     from napari_mtlpath.slides.open import open_slide
-    from napari_mtlpath.slides.resolution import ResolutionMemory
+    from napari_mtlpath.slides.resolution import ResolutionMemory, require_resolution
 
     slide = open_slide(path, mpp=wishes.mpp, memory=ResolutionMemory())
     try:
-        _require_resolution(slide)
+        require_resolution(slide.resolution, slide=slide.name)
         yield from _predict(slide, model, store, wishes)
     finally:
         slide.close()
@@ -137,13 +138,3 @@ def _predict(
         embeddings=Embeddings(indices=indices, features=features),
     )
     yield SlideDone(folder=folder, predictions=predictions, skipped=False)
-
-
-def _require_resolution(slide: "Slide") -> None:
-    resolution = slide.resolution
-    if not resolution.known:
-        raise ValueError(
-            f"Slide '{slide.name}' has no believable microns per pixel ({resolution.detail.rstrip('.')}): pass --mpp."
-        )
-    if not resolution.plausible:
-        raise ValueError(f"Slide '{slide.name}': {resolution.detail} Pass --mpp to confirm or correct it.")

@@ -115,6 +115,23 @@ def check_mpp(
     return Resolution(mpp=(float(y), float(x)), source=source, detail=detail, plausible=plausible)
 
 
+def require_resolution(resolution: Resolution, *, slide: str) -> tuple[float, float]:
+    """Return a slide's microns per pixel (y, x) for work that nobody watches.
+
+    Raises
+    ------
+    ValueError
+        If they are unknown, or unusual and said by nobody but the file.
+    """
+    if resolution.mpp is None:
+        detail = resolution.detail.rstrip(".")
+        raise ValueError(f"Slide '{slide}' has no believable microns per pixel ({detail}): pass --mpp.")
+    said_by_user = resolution.source in (ResolutionSource.USER, ResolutionSource.REMEMBERED)
+    if not (resolution.plausible or said_by_user):
+        raise ValueError(f"Slide '{slide}': {resolution.detail} Pass --mpp to confirm or correct it.")
+    return resolution.mpp
+
+
 def parse_mpp(text: object) -> float | None:
     """Return a number written in metadata, with a decimal point or comma; None when it is no number.
 

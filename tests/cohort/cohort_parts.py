@@ -1,0 +1,27 @@
+"""What the tests of the cohort share: slides, a recipe, and one slide done in this process."""
+
+from pathlib import Path
+
+from synthetic import tissue, write_aperio_like
+
+from napari_mtlpath.cohort.find import find_slides
+from napari_mtlpath.cohort.ledger import Ledger
+from napari_mtlpath.cohort.plan import look, plan_extraction
+from napari_mtlpath.cohort.recipe import recipe_for
+
+TILE_UM = 16.0
+
+
+def write_slides(folder: Path, **sides: int) -> Path:
+    """Write a slide per name with the side in pixels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, (name, side) in enumerate(sides.items()):
+        write_aperio_like(folder / f"{name}.svs", tissue(side, side, seed=number), mpp=0.5)
+    return folder
+
+
+def planned(cohort, out: Path, *, recipe=None, **options):
+    """The plan of a cohort, with the ledger closed again."""
+    recipe = recipe or recipe_for("colour-stats", tile_um=TILE_UM)
+    with Ledger(out) as ledger:
+        return plan_extraction(look(find_slides(cohort)), recipe, out, ledger=ledger, **options)

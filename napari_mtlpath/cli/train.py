@@ -1,6 +1,5 @@
 """`mtlpath train`: a config becomes a model folder."""
 
-import math
 import signal
 import tomllib
 from collections.abc import Generator, Iterator, Mapping
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, console, printable
+from napari_mtlpath.cli.training_progress import show_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.progress import Progress
-
     from napari_mtlpath.training.config import TrainConfig
-    from napari_mtlpath.training.report import TrainingReport
+    from napari_mtlpath.zoo.device import Device
 
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -26,13 +24,21 @@ STOPPED = 130
 
 def train(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG.toml", help="The TOML file that says what to train.", show_default=False)
-    ],
+        Path | None,
+        typer.Argument(metavar="CONFIG.toml", help="The TOML file that says what to train.", show_default=False),
+    ] = None,
+    template: Annotated[
+        str, typer.Option(metavar="NAME", help="Print a commented config to start from: mecds, abmil, tiles, ...")
+    ] = "",
+    check: Annotated[
+        bool, typer.Option("--check", help="Read config and data, say what would be trained, and train nothing.")
+    ] = False,
     change: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a value, such as optimisation.epochs=3.")
     ] = [],  # noqa: B006  typer reads the default, nobody changes it
     out: Annotated[
-        Path | None, typer.Option(help="The model folder to write; by default among your own models.")
+        Path | None,
+        typer.Option(help="The model folder to write; by default among your own models. With folds, theirs."),
     ] = None,
     data: Annotated[list[Path], typer.Option(help="A folder to look for data files in; may be repeated.")] = [],  # noqa: B006
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -40,24 +46,43 @@ def train(
 ) -> None:
     """Train what a config describes.
 
-    Ctrl-C stops after a whole step; the same command goes on after the last whole epoch.
+    Data files are looked for where you are, beside the config, in --data, and in MTLPATH_DATA. Ctrl-C stops after a
+    whole step and keeps it; the same command goes on from there.
     """
-    from napari_mtlpath.training.config import parse_config, read_config
-    from napari_mtlpath.training.train import train as training
+    from napari_mtlpath.training.config import parse_config
     from napari_mtlpath.zoo.device import pick_device
 
-    settings = parse_config(changed(_tables(config), change), origin=config.name) if change else read_config(config)
+    if template:
+        from napari_mtlpath.training.config_templates import template as text_of
+
+        typer.echo(text_of(template), nl=False)
+        return
+    if config is None:
+        raise ValueError("Expected a config: mtlpath train CONFIG.toml. Make one: mtlpath train --template mecds.")
+    settings = parse_config(changed(_tables(config), change), origin=config.name)
+    folders = (*data, config.resolve().parent)
     place = pick_device(device)
+    if check:
+        from napari_mtlpath.training.check import check as sentences
+
+        for sentence in sentences(settings, data=folders, device=place.device):
+            typer.echo(printable(sentence))
+        return
+    _train(settings, out=out, data=folders, place=place, resume=not fresh)
+
+
+def _train(settings: "TrainConfig", *, out: Path | None, data: tuple[Path, ...], place: "Device", resume: bool) -> None:
+    from napari_mtlpath.training.train import train as training
+
     folder = out if out is not None else _own_folder(settings)
-    out_console = console(stderr=True)
-    out_console.print(f"Training {settings.name} ({settings.kind}) on {place.device}. {place.reason}.")
-    reports = training(settings, output=folder, data=tuple(data), device=place.device, resume=not fresh)
+    console(stderr=True).print(f"Training {settings.name} ({settings.kind}) on {place.device}. {place.reason}.")
+    reports = training(settings, output=folder, data=data, device=place.device, resume=resume)
     with _interruption() as interrupted:
-        last = _show(reports, interrupted)
+        last = show_training(reports, interrupted)
     if isinstance(reports, Generator):
         reports.close()  # after Ctrl-C: what the training holds open is let go of
     if last is None or last.output is None:
-        typer.echo("Stopped after a whole step. The same command goes on after the last whole epoch.", err=True)
+        typer.echo("Stopped after a whole step. The same command goes on from there.", err=True)
         raise typer.Exit(STOPPED)
     if last.stopped:
         typer.echo(printable(last.stopped))
@@ -119,6 +144,8 @@ def _tables(path: Path) -> dict[str, Any]:
 def _own_folder(settings: "TrainConfig") -> Path:
     from napari_mtlpath.folders import data_folder
 
+    if settings.kind == "bags" and getattr(settings.data, "folds", 0):
+        return data_folder() / "runs" / settings.name  # several models: each is loaded by its path
     return data_folder() / "models" / ("tile-encoders" if settings.kind == "tiles" else "slide-models") / settings.name
 
 
@@ -138,34 +165,3 @@ def _interruption() -> "Iterator[Callable[[], bool]]":
         yield lambda: pressed
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _show(reports: "Iterator[TrainingReport]", interrupted: "Callable[[], bool]") -> "TrainingReport | None":
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    last = None
-    with Progress(*columns, console=console(stderr=True)) as progress:
-        bar = progress.add_task("steps", total=None)
-        for last in reports:
-            progress.update(bar, completed=last.step, total=last.steps, description=_loss_words(last))
-            if last.metrics and last.output is None:
-                _print_epoch(last, progress)
-            if interrupted():
-                break
-    return last
-
-
-def _loss_words(report: "TrainingReport") -> str:
-    loss = "" if math.isnan(report.loss) else f", loss {report.loss:.4f}"
-    return f"epoch {min(report.epoch + 1, report.epochs)} of {report.epochs}{loss}"
-
-
-def _print_epoch(report: "TrainingReport", progress: "Progress") -> None:
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in report.metrics.items())
-    kept = " (best)" if report.best_epoch == report.epoch else ""
-    progress.console.print(f"epoch {report.epoch}{_best(report)}{kept}: {metrics}")
-
-
-def _best(report: "TrainingReport") -> str:
-    return "" if math.isnan(report.score) else f", score {report.score:.4f}"

@@ -70,6 +70,7 @@ class CohortBagSource(BagSource):
             self.parts["external"] = external.bags(external.patients)
         self.bags_per_epoch = len(self.parts["train"])
         self.training_labels = self.parts["train"].labels
+        self.notes = data.cohort.notes + (external.cohort.notes if external is not None else ())
         self.facts = self._facts(data, external)
         self.digest = self._digest()
 

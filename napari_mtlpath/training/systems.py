@@ -1,7 +1,8 @@
 """Trainings of several models with one command: a teacher before its student, one model per fold."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,19 +49,23 @@ def train_bags(
         for number, source in enumerate(sources)
     ]
     finished: list[Run] = []
-    last: TrainingReport | None = None
-    for fold in folds:
+    for number, fold in enumerate(folds, start=1):
         finished.append(fold.run)
-        if not (resume and len(folds) > 1 and fold.run.is_finished()):
-            for last in _train_fold(fold, finished, device=device, resume=resume):
-                yield last if last.output is None or len(folds) == 1 else replace(last, output=output)
-            if len(folds) > 1:
-                fold.run.note_finished()
+        if resume and number < len(folds) and fold.run.is_finished():
+            continue
+        with closing(_train_fold(fold, finished, device=device, resume=resume)) as reports:
+            for report in reports:
+                whole = output if number == len(folds) and report.output is not None else None
+                yield replace(report, output=whole)
+        if len(folds) > 1:
+            fold.run.note_finished()
     for run in finished:
         run.forget_finished()
 
 
-def _train_fold(fold: _Fold, finished: list[Run], *, device: torch.device, resume: bool) -> Iterator[TrainingReport]:
+def _train_fold(
+    fold: _Fold, finished: list[Run], *, device: torch.device, resume: bool
+) -> Generator[TrainingReport, None, None]:
     config = fold.run.config
     assert isinstance(config, BagsConfig)
     teacher: Teacher | None = None
@@ -74,8 +79,9 @@ def _train_fold(fold: _Fold, finished: list[Run], *, device: torch.device, resum
             if not (resume and first.is_finished()):
                 assert isinstance(first.config, BagsConfig)
                 job = BagsJob(first.config, fold.source, device=device, name=fold.name)
-                for report in first.reports(job, resume=resume):
-                    yield replace(report, output=None)
+                with closing(first.reports(job, resume=resume)) as reports:
+                    for report in reports:
+                        yield replace(report, output=None)
                 first.note_finished()
         teacher = load_teacher(named, encoder=fold.source.encoder, tasks=fold.source.tasks, device=device)
         run = replace(run, key=_key(run.key, teacher.card.weights_sha256), stage=_stage(run.stage, "student"))

@@ -1,0 +1,84 @@
+"""What a config would train, found out without training: data read, tables checked, the network built."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from napari_mtlpath.tasks import Classification
+from napari_mtlpath.training.bags import BagSource
+from napari_mtlpath.training.bags_job import BagsJob
+from napari_mtlpath.training.cohort_bags import CohortBagSource
+from napari_mtlpath.training.config import BagsConfig, TilesConfig, TrainConfig
+from napari_mtlpath.training.distillation import load_teacher
+from napari_mtlpath.training.job import Job
+from napari_mtlpath.training.sources import bag_sources, tile_data
+from napari_mtlpath.training.tiles_job import TilesJob
+
+
+def check(config: TrainConfig, *, data: tuple[Path, ...] = (), device: torch.device | None = None) -> Iterator[str]:
+    """Yield what a config would train, one sentence at a time: data by part and task, steps, size of the network.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError, ImportError
+        As training would before its first step; all faults of tables at once.
+    """
+    place = device or torch.device("cpu")
+    match config:
+        case TilesConfig():
+            job = TilesJob(config, tile_data(config.data, folders=data), device=place)
+            yield from (f"{key}: {value}." for key, value in job.data.facts.items())
+            yield from _about(job, config)
+        case BagsConfig():
+            sources = bag_sources(config, folders=data, device=place)
+            yield from _notes(sources)
+            for number, source in enumerate(sources, start=1):
+                if len(sources) > 1:
+                    yield f"Fold {number} of {len(sources)}:"
+                yield from _parts(source)
+            yield from _teacher(config, sources[0], place)
+            yield from _about(BagsJob(config, sources[0], device=place), config)
+
+
+def _notes(sources: Sequence[BagSource]) -> Iterator[str]:
+    if isinstance(sources[0], CohortBagSource):
+        yield from sources[0].notes
+
+
+def _parts(source: BagSource) -> Iterator[str]:
+    if not isinstance(source, CohortBagSource):
+        yield from (f"{key}: {value}." for key, value in source.facts.items())
+        return
+    for name, bags in source.parts.items():
+        known = []
+        for column, task in enumerate(source.tasks):
+            labels = bags.labels[:, column]
+            if isinstance(task, Classification):
+                counts = (f"{int((labels == code).sum())} {word}" for code, word in enumerate(task.classes))
+                known.append(f"{task.name}: {', '.join(counts)}")
+            else:
+                known.append(f"{task.name}: {int((~labels.isnan()).sum())} values")
+        yield f"{name}: {len(bags)} bags ({'; '.join(known)})."
+
+
+def _teacher(config: BagsConfig, source: BagSource, place: torch.device) -> Iterator[str]:
+    table = config.distillation
+    if table is None:
+        return
+    if not table.teacher:
+        epochs = table.teacher_epochs or config.optimisation.epochs
+        yield f"A teacher is trained first, for {epochs} epochs on a draw of kind {table.teacher_sampling!r}."
+        return
+    teacher = load_teacher(table.teacher, encoder=source.encoder, tasks=source.tasks, device=place)
+    yield f"The teacher is {teacher.card.name} ({teacher.card.weights_sha256[:12]}…)."
+
+
+def _about(job: Job, config: TrainConfig) -> Iterator[str]:
+    yield from job.warnings()
+    learned = sum(parameter.numel() for parameter in job.module.parameters() if parameter.requires_grad)
+    settings = config.optimisation
+    yield (
+        f"{type(job.module).__name__} with {learned:,} parameters learns for {settings.epochs} epochs of "
+        f"{job.steps_per_epoch} batches of {settings.batch}."
+    )

@@ -1,0 +1,77 @@
+"""One of two processes that train together; started by test_distributed_training with the variables of torchrun."""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from table_job import TASKS, TableJob
+
+from napari_mtlpath.balancing.balancer import parse
+from napari_mtlpath.training import loop as loop_module
+from napari_mtlpath.training.distributed import Processes, joined
+from napari_mtlpath.training.job import Batch
+from napari_mtlpath.training.loop import Loop
+from napari_mtlpath.training.optimisation import Optimisation
+from napari_mtlpath.training.update import Update
+
+DEATH = 7
+
+
+class DyingJob(TableJob):
+    """Ends its process without a word at the fourth batch."""
+
+    def batch_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        if len(self.seen) == 3:
+            os._exit(DEATH)
+        return super().batch_losses(batch)
+
+
+def make_loop(job: TableJob, folder: Path, processes: Processes, *, method: str) -> Loop:
+    update = Update(job.module, parse(method, tasks=TASKS), generator=torch.Generator().manual_seed(5))
+    settings = Optimisation(epochs=2, learning_rate=1e-2, average=0.5)
+    return Loop(job, settings, seed=3, folder=folder, key="key", update=update, processes=processes)
+
+
+def main(home: Path) -> None:
+    """Train with several methods; stop and resume; lose the other process."""
+    with joined(wait=timedelta(seconds=60)) as processes:
+        for method in ("equal", "uncert+pcgrad"):
+            job = TableJob(batch=4)
+            list(make_loop(job, home / method, processes, method=method).run(output=home / method / "model"))
+            if processes.leads:
+                torch.save(job.published, home / f"{method}.pt")
+            assert processes.leads or not job.published
+        stop_and_go_on(home, processes)
+        lose_the_other(home, processes)
+
+
+def stop_and_go_on(home: Path, processes: Processes) -> None:
+    """Close the training in the second process only; both must stop at that step and go on from it."""
+    loop_module.REPORT_SECONDS = -1.0
+    reports = make_loop(TableJob(dropout=0.3), home / "stop", processes, method="equal").run(output=home / "model")
+    last = 0
+    for report in reports:
+        last = report.step
+        if last == 2 and not processes.leads:
+            reports.close()
+    assert last == 2, f"rank {processes.rank} stopped at step {last}"
+    for name in ("stop", "whole"):
+        job = TableJob(dropout=0.3)
+        list(make_loop(job, home / name, processes, method="equal").run(output=home / "model"))
+        if processes.leads:
+            torch.save(job.published, home / f"{name}.pt")
+
+
+def lose_the_other(home: Path, processes: Processes) -> None:
+    job = TableJob() if processes.leads else DyingJob()
+    try:
+        list(make_loop(job, home / "lost", processes, method="equal").run(output=home / "model"))
+    except ConnectionError as error:
+        (home / "said.txt").write_text(str(error), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]))

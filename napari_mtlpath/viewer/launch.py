@@ -45,6 +45,8 @@ class Launch:
         Microns per pixel of a sample that does not state them; shown as assumed.
     device
         Where the model runs.
+    backend
+        What computes its encoder; torch when None.
     task, kind
         What is painted first; the model's first task and its routing importance by default.
     """
@@ -54,6 +56,7 @@ class Launch:
     mpp: float | None = None
     assumed_mpp: float | None = None
     device: str = "auto"
+    backend: str | None = None
     task: str | None = None
     kind: OverlayKind | None = None
 
@@ -143,7 +146,7 @@ def _start(
         if needs_resolution and slide is not None and not slide.resolution.known:
             raise ValueError(f"It is unknown how large a pixel of '{slide.name}' is, so no model can look. Pass --mpp.")
         if launch.model is not None:
-            session.load_model(launch.model, device=launch.device)
+            session.load_model(launch.model, device=launch.device, backend=launch.backend)
             wishes = {"task": launch.task, "kind": launch.kind}
             session.set_overlay(**{name: wish for name, wish in wishes.items() if wish is not None})
 

@@ -332,3 +332,19 @@ def test_placement_and_layer_agree(stage):
     layer = layers_of_tasks(viewer)["basophils"]
     np.testing.assert_allclose(layer.scale, where.scale)
     np.testing.assert_allclose(layer.translate, where.translate)
+
+
+def test_several_new_layers_leave_several_selected_ones_selected(stage):
+    viewer, session, overlays = stage()
+    slide_layer = viewer.layers[0]
+    mine = viewer.add_points(np.zeros((1, 2)), scale=slide_layer.scale, units=slide_layer.units, axis_labels=("y", "x"))
+    viewer.layers.selection = {slide_layer, mine}
+    grid = grid_of(session.slide, 100.0)
+    mask = np.ones(grid.shape, bool)
+    session.result = result_of(heatmap(grid, np.zeros(grid.shape)), selected={"basophils": mask})
+    session.set_overlay(outline=True)
+    overlays.update()
+    assert len(viewer.layers) == 4
+    assert set(viewer.layers.selection) == {slide_layer, mine}
+    viewer.layers.selection.active = viewer.layers[-1]
+    assert viewer.layers.selection.active is viewer.layers[-1]

@@ -11,6 +11,7 @@ from napari_mtlpath.session.overlay import OverlayChoice
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.layers.heatmap_layer import HeatmapLayer
 from napari_mtlpath.viewer.layers.outline import OUTLINE_KEY, OutlineLayer
+from napari_mtlpath.viewer.layers.quiet import add_quietly
 from napari_mtlpath.viewer.layers.slide_layer import slide_of, units_of
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class OverlayLayers:
         if shown is None and choice.visible:
             shown = HeatmapLayer(task, heatmap, where=where, units=units_of(slide.resolution), choice=choice)
             self._heatmaps[heatmap.task] = shown
-            self._add(viewer, shown.layer)
+            add_quietly(viewer, shown.layer)
             shown.layer.events.opacity.connect(self._on_layer_opacity)
             shown.layer.events.visible.connect(self._on_layer_visible)
         elif shown is not None:
@@ -143,15 +144,7 @@ class OverlayLayers:
             return
         self._remove_outline(viewer)
         self._outline = OutlineLayer(selected, where=where, units=units_of(slide.resolution))
-        self._add(viewer, self._outline.layer)
-
-    @staticmethod
-    def _add(viewer: "ViewerModel", layer: Layer) -> None:
-        """Add a layer on top and leave the user's selection alone."""
-        selected = set(viewer.layers.selection)
-        viewer.layers.append(layer)
-        if selected:
-            viewer.layers.selection = selected
+        add_quietly(viewer, self._outline.layer)
 
     def _clear(self, viewer: "ViewerModel") -> None:
         for shown in self._heatmaps.values():

@@ -22,8 +22,8 @@ WHOLE_ARRAY_BYTES = 2**30
 BLUR_WORTH_A_STONE = 8
 """Where the stand-in is coarser than this, a tile in between is loaded first (a stepping stone)."""
 
-LARGEST_CHUNK = 384
-"""Larger tiles are announced to napari as two chunks along each side."""
+LARGEST_CHUNK = 160
+"""Larger tiles are announced to napari as several chunks along each side."""
 
 BLANK = 235
 """Grey of what nothing is known about yet: light as glass, yet not white."""
@@ -61,7 +61,7 @@ class PlaceholderLevel:
         self.size = height * width * 3
         # napari widens what it asks for to whole chunks: large ones are asked for less often, small ones upload less.
         self.chunks = (
-            *(side if side <= LARGEST_CHUNK else -(-side // 2) for side in composition.shape.tiles[level]),
+            *(-(-side // -(-side // LARGEST_CHUNK)) for side in composition.shape.tiles[level]),
             3,
         )
         self._stones = self._stone_level()

@@ -13,6 +13,12 @@ from napari_mtlpath.viewer.mailbox import Mailbox
 REFRESH_INTERVAL_S = 0.05
 """Layers are redrawn at most this often (20 Hz), and once more when the view is complete: each redraw uploads it."""
 
+REST_PER_REDRAW = 3.0
+"""After a redraw, so many times its length is left to the loading of tiles, which a slow graphics card would delay."""
+
+LONGEST_INTERVAL_S = 0.4
+"""However slow a redraw is, the next one does not wait longer than this for its turn."""
+
 
 class Refresher:
     """Redraws layers soon after :meth:`post` is called in any thread."""
@@ -24,6 +30,7 @@ class Refresher:
         self._waiting = False
         self._thumbnail = False
         self._last = 0.0
+        self._interval = REFRESH_INTERVAL_S
         self._mailbox: Mailbox[bool] = Mailbox(self._schedule)
 
     @property
@@ -35,6 +42,11 @@ class Refresher:
     def waiting(self) -> bool:
         """Whether a redraw was asked for that has not happened yet."""
         return self._waiting
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one redraw to the next; longer where redraws are slow."""
+        return self._interval
 
     def add(self, layer: Layer, *, only_overview: bool = False) -> None:
         """Redraw this layer from now on, or only when the overview is complete; no reference to it is kept."""
@@ -61,6 +73,10 @@ class Refresher:
             self._waiting = True
         self._mailbox.post(at_once)
 
+    def seen(self) -> None:
+        """Count what napari draws of a new view as a redraw: the first tiles wait their turn. Call it in any thread."""
+        self._last = time.monotonic()
+
     def close(self) -> None:
         """Redraw nothing any more."""
         self._mailbox.close()
@@ -68,7 +84,7 @@ class Refresher:
         self._overviews.clear()
 
     def _schedule(self, at_once: bool) -> None:
-        due = self._last + REFRESH_INTERVAL_S - time.monotonic()
+        due = self._last + self._interval - time.monotonic()
         if at_once or due <= 0:
             self._redraw()
         else:
@@ -81,6 +97,14 @@ class Refresher:
             self._waiting = False
             thumbnail, self._thumbnail = self._thumbnail, False
         self._last = time.monotonic()
+        QTimer.singleShot(0, self._drawn)  # its turn comes after the canvas has been painted
         for layer in (*self.layers, *(self._overviews if thumbnail else ())):
             with gui_span("refresh"):
                 layer.refresh(extent=False, thumbnail=thumbnail, highlight=False)
+
+    def _drawn(self) -> None:
+        """Leave a slow redraw more time until the next."""
+        now = time.monotonic()
+        rest = REST_PER_REDRAW * (now - self._last)
+        self._interval = min(max(rest, REFRESH_INTERVAL_S), LONGEST_INTERVAL_S)
+        self._last = now

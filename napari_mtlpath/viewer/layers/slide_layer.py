@@ -47,7 +47,9 @@ class SlideDisplay:
         self.overview: NDArray[np.uint8] = np.full((*shape.levels[-1], 3), BLANK, np.uint8)
         self.refresher = Refresher()
         news = _News(shape, self.overview, self.refresher)
-        self.loader = TileLoader(slide, shape, on_tile=news, readers=readers, ring_delay_s=ring_delay_s)
+        self.loader = TileLoader(
+            slide, shape, on_tile=news, on_view=self.refresher.seen, readers=readers, ring_delay_s=ring_delay_s
+        )
         composition = Composition(shape, lookup=self.loader.tile, overview=self.overview)
         fine = [
             PlaceholderLevel(slide, level, composition=composition, loader=self.loader)

@@ -45,6 +45,8 @@ class TileLoader:
     on_tile
         Called from a loader thread with every tile that was loaded and whether the current view
         shows it, and whether it completes that view.
+    on_view
+        Called with every new view, in the thread that slices.
     readers
         How many threads.
     ring_delay_s
@@ -57,12 +59,14 @@ class TileLoader:
         shape: PyramidShape,
         *,
         on_tile: Callable[[TileKey, NDArray[np.uint8], bool, bool], None],
+        on_view: Callable[[], None] = lambda: None,
         readers: int = READERS,
         ring_delay_s: float = RING_DELAY_S,
     ) -> None:
         self._slide = slide
         self._shape = shape
         self._on_tile = on_tile
+        self._on_view = on_view
         self._ring_delay_s = ring_delay_s
         self._changed = threading.Condition()
         self._view: View | None = None
@@ -129,6 +133,7 @@ class TileLoader:
                 return
             if view != self._view:
                 self._see(view)
+                self._on_view()
             self._stones = frozenset(stones)
             wanted = [*nearest_last, *stones]
             self._wanted = [key for key in wanted if key not in self._loading]

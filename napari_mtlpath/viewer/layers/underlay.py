@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Layer
 from napari.settings import get_settings
 
+from napari_mtlpath.viewer.layers.quiet import add_quietly
 from napari_mtlpath.viewer.layers.slide_layer import SlideDisplay, display_of, units_of
 
 if TYPE_CHECKING:
@@ -56,11 +57,9 @@ def lay_under(viewer: "ViewerModel", slide_layer: Layer) -> None:
     display = display_of(slide_layer)
     if display is None or not asynchronous() or underlay_of(viewer, display) is not None:
         return
-    selected = set(viewer.layers.selection)
     underlay = Image(display.overview, **underlay_options(display))
     underlay.visible = slide_layer.visible
-    viewer.layers.insert(viewer.layers.index(slide_layer), underlay)
-    viewer.layers.selection = selected
+    add_quietly(viewer, underlay, index=viewer.layers.index(slide_layer))
     display.refresher.add(underlay, only_overview=True)
 
     def follow() -> None:

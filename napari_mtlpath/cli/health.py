@@ -150,11 +150,28 @@ def _readers() -> Iterator[Finding]:
 
 
 def _optional() -> Iterator[Finding]:
+    yield _openvino()
     for extra, (module, purpose) in {"transformers": ("transformers", "encoders of the transformers family")}.items():
         works = importlib.util.find_spec(module) is not None
         found = f"{extra} {_version(extra)}" if works else f"not installed ({purpose})"
         advice = "" if works else f"pip install 'napari-mtlpath[{extra}]'"
         yield Finding(part=f"optional {extra}", works=works, found=found, advice=advice, needed=False)
+
+
+def _openvino() -> Finding:
+    part, purpose = "optional openvino", "encoders about twice as fast on CPUs: predict --backend openvino"
+    if importlib.util.find_spec("openvino") is None:
+        advice = "pip install 'napari-mtlpath[openvino]'"
+        return Finding(part=part, works=False, found=f"not installed ({purpose})", advice=advice, needed=False)
+    try:
+        import openvino
+
+        able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except (ImportError, OSError, RuntimeError) as error:
+        advice = "pip install --upgrade openvino"
+        return Finding(part=part, works=False, found=str(error), advice=advice, needed=False)
+    arithmetic = "bfloat16 and float32" if "BF16" in able else "float32"
+    return Finding(part=part, works=True, found=f"openvino {_version('openvino')}, {arithmetic}", needed=False)
 
 
 def _models() -> Iterator[Finding]:

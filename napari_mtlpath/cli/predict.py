@@ -10,6 +10,7 @@ import typer
 from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, add_row, console, print_json, printable, table
 from napari_mtlpath.cli.isolation import Failed, IsolatedWork
 from napari_mtlpath.cli.prediction import SlideDone, SlideProgress, Wishes, prepare
+from napari_mtlpath.encoders.backend import Backend
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,6 +36,9 @@ def predict(
         float | None, typer.Option(help="Microns per pixel of these slides; needed where a slide does not say.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    backend: Annotated[
+        Backend, typer.Option(help="What computes the encoder; auto takes OpenVINO where it gives torch's features.")
+    ] = Backend.TORCH,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do finished slides again.")] = False,
     tiles: Annotated[bool, typer.Option(help="Write tiles.csv.")] = True,
     heatmaps: Annotated[bool, typer.Option(help="Write a heatmap OME-TIFF per task and kind.")] = True,
@@ -55,7 +59,9 @@ def predict(
     from napari_mtlpath.inference.export.outputs import Outputs
 
     outputs = Outputs(tiles=tiles, heatmaps=heatmaps, geojson=geojson, features=features)
-    wishes = Wishes(model=model, device=device, root=out, mpp=mpp, overwrite=overwrite, outputs=outputs)
+    wishes = Wishes(
+        model=model, device=device, backend=str(backend), root=out, mpp=mpp, overwrite=overwrite, outputs=outputs
+    )
     outcomes = _run(_without_repeats(slides), wishes, patience=patience)
     if as_json:
         print_json({"use": RESEARCH_USE_ONLY, "slides": [_as_dict(outcome) for outcome in outcomes]})

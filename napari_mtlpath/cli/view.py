@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from napari_mtlpath.encoders.backend import Backend
+
 
 def view(
     slide: Annotated[Path, typer.Argument(metavar="SLIDE", help="The slide file.", show_default=False)],
@@ -15,6 +17,9 @@ def view(
         float | None, typer.Option(help="Microns per pixel, where the slide does not say.", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    backend: Annotated[
+        Backend, typer.Option(help="What computes the encoder; auto takes OpenVINO where it gives torch's features.")
+    ] = Backend.TORCH,
     task: Annotated[str | None, typer.Option(help="Name of the task to paint first.", show_default=False)] = None,
 ) -> None:
     """Open a slide in napari.
@@ -35,4 +40,4 @@ def view(
 
     from napari_mtlpath.viewer.launch import Launch, show
 
-    show(Launch(slide=slide, model=model, mpp=mpp, device=device, task=task))
+    show(Launch(slide=slide, model=model, mpp=mpp, device=device, backend=str(backend), task=task))

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -24,7 +25,11 @@ class Encoder(ABC):
     digest
         SHA-256 (hex) over weights, architecture and preprocessing: part of every feature key.
     module
-        The torch module, in eval mode, for moving it to a device; its forward takes uint8 tiles too.
+        The torch module, in eval mode; its forward takes uint8 tiles too. Empty where torch does not compute it.
+    base_digest
+        The digest that the encoder has in torch; its own except where other arithmetic stands for torch's.
+    backend
+        What computes it, in words.
     """
 
     name: str
@@ -32,6 +37,16 @@ class Encoder(ABC):
     tile_px: TilePixels
     digest: str
     module: nn.Module
+    backend: str = "torch"
+
+    @property
+    def base_digest(self) -> str:
+        """The digest that the encoder has in torch."""
+        return self.digest
+
+    def to(self, device: torch.device) -> None:
+        """Move the network to a device."""
+        self.module.to(device)
 
     @abstractmethod
     def embed(self, tiles: UInt8[Tensor, "tile y x 3"]) -> Float[Tensor, "tile feature"]:

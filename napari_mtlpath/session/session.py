@@ -69,6 +69,7 @@ class Session(SessionNews):
         self._report: LiveReport | None = None
         self._result: SlideResult | None = None
         self._overlay = OverlayChoice()
+        self._backend: dict[str, Any] = {}
         self._work = Work(self._tell_work)
         self._slide_ticket = self._model_ticket = 0
         self._closed = False
@@ -162,8 +163,7 @@ class Session(SessionNews):
     def attach_slide(self, slide: "Slide") -> None:
         """Work on a slide that is already open; the session closes it when it is done with it."""
         with self._lock:
-            self._slide_ticket += 1
-            ticket = self._slide_ticket
+            ticket = self._slide_ticket = self._slide_ticket + 1
         self._attach(slide, ticket)
 
     def close_slide(self) -> None:
@@ -173,8 +173,8 @@ class Session(SessionNews):
             self._switch_slide(None)
         self._outbox.empty()
 
-    def load_model(self, name: str, *, device: str = "auto") -> "SlideModel | None":
-        """Load a model of the zoo, or a model folder, and work with it.
+    def load_model(self, name: str, *, device: str = "auto", backend: str | None = None) -> "SlideModel | None":
+        """Load a model of the zoo, or a model folder, and work with it; a `backend` holds for later models too.
 
         Blocks: call it from a worker. Returns the model, or None if the session was closed or asked for another model
         in the meantime. Raises ValueError or OSError with one sentence where it cannot be loaded; the model of before
@@ -183,10 +183,10 @@ class Session(SessionNews):
         from napari_mtlpath.zoo.load import load_model
 
         with self._lock:
-            self._model_ticket += 1
-            ticket = self._model_ticket
+            ticket = self._model_ticket = self._model_ticket + 1
+            self._backend = {"backend": backend} if backend is not None else self._backend
         with self.working(f"Loading model {name}"):
-            model = load_model(name, device=device)
+            model = load_model(name, device=device, **self._backend)
         with self._lock:
             if self._closed or ticket != self._model_ticket:
                 return None

@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from napari_mtlpath.encoders.backend import Backend
 from napari_mtlpath.encoders.card_file import CardError
+from napari_mtlpath.encoders.computing import encoder_for
 from napari_mtlpath.encoders.encoder import Encoder
-from napari_mtlpath.encoders.load import EncoderNotFound, load_encoder, refuse_pickles
+from napari_mtlpath.encoders.load import EncoderNotFound, build_encoder, find_encoder_card, refuse_pickles
 from napari_mtlpath.encoders.precision import Precision, with_precision
 from napari_mtlpath.folders import model_folders
 from napari_mtlpath.nn.aggregator import Aggregator
@@ -47,6 +49,7 @@ def load_model(
     *,
     device: str | torch.device = "auto",
     precision: Precision = Precision.FLOAT32,
+    backend: Backend | str = Backend.TORCH,
 ) -> SlideModel:
     """Load a slide model completely checked, or not at all.
 
@@ -58,6 +61,8 @@ def load_model(
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     precision
         Arithmetic of the encoder; see :mod:`napari_mtlpath.encoders.precision`.
+    backend
+        What computes the encoder; see :mod:`napari_mtlpath.encoders.backend`.
 
     Raises
     ------
@@ -65,7 +70,10 @@ def load_model(
         If there is no such model; the message names the nearest one.
     CardError, WeightsError
         If card, weights or encoder are refused: one sentence says why.
+    ValueError
+        If the device or the backend cannot be used here.
     """
+    wanted = _backend(backend)
     folder = find_model(name_or_path)
     card = read_model_card(folder)
     place = pick_device(device)
@@ -73,7 +81,7 @@ def load_model(
     if not card.weights_sha256:
         raise CardError(f"Model {card.name!r} states no weights_sha256. Save it again with save_model.")
     state = read_weights(folder / MODEL_WEIGHTS, sha256=card.weights_sha256)
-    encoder = with_precision(_encoder_of(card, folder), precision)
+    encoder = with_precision(_encoder_of(card, folder, wanted, place.device), precision)
     aggregator = _aggregator_of(card, encoder, state)
     return SlideModel(card=card, encoder=encoder, aggregator=aggregator, device=place)
 
@@ -135,20 +143,29 @@ def _aggregator_of(card: ModelCard, encoder: Encoder, state: Mapping[str, Tensor
     return aggregator
 
 
-def _encoder_of(card: ModelCard, folder: Path) -> Encoder:
+def _backend(name: Backend | str) -> Backend:
+    try:
+        return Backend(name)
+    except ValueError:
+        raise ValueError(f"Expected a backend of {', '.join(map(repr, map(str, Backend)))}; found {name!r}.") from None
+
+
+def _encoder_of(card: ModelCard, folder: Path, backend: Backend, device: torch.device) -> Encoder:
     """Load the encoder that a card names: beside the model first, so that a models folder can be moved as a whole."""
     beside = folder.parent.parent
     try:
-        encoder = load_encoder(card.encoder, models=beside if beside.is_dir() else None)
+        described = find_encoder_card(card.encoder, models=beside if beside.is_dir() else None)
+        encoder = encoder_for(backend, card=described, device=device, build=lambda: build_encoder(described))
     except EncoderNotFound as error:
         raise CardError(
             f"Model {card.name!r} needs the tile encoder {card.encoder!r}, which is not here. "
             "Put its folder below tile-encoders/ of a models folder."
         ) from error
-    if encoder.digest != card.encoder_sha256:
+    if encoder.base_digest != card.encoder_sha256:
         raise CardError(
             f"Model {card.name!r} was made with another version of the tile encoder {card.encoder!r}: expected "
-            f"{card.encoder_sha256[:12]}…, found {encoder.digest[:12]}…. Get the encoder that belongs to the model."
+            f"{card.encoder_sha256[:12]}…, found {encoder.base_digest[:12]}…. "
+            "Get the encoder that belongs to the model."
         )
     if encoder.tile_px != card.tile.tile_px:
         raise CardError(

@@ -102,7 +102,8 @@ class SlideModel:
         return "\n".join(lines)
 
     def _place(self, device: Device) -> None:
-        self.encoder.module.to(device.device)
+        self.encoder.to(device.device)
         self.aggregator.to(device.device)
         self.device = device.device
-        self.device_reason = device.reason
+        other = "" if self.encoder.backend == "torch" else f"; tiles through {self.encoder.backend}"
+        self.device_reason = f"{device.reason}{other}"

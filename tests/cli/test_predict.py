@@ -1,6 +1,7 @@
 """`mtlpath predict` from slide files to the files that others read."""
 
 import csv
+import importlib.util
 import json
 import shutil
 import threading
@@ -313,3 +314,19 @@ def test_predict_says_exactly_what_the_viewer_says(done: Path, slide: Path, tmp_
 
 def _provenance_of(said: dict[str, str]) -> Provenance:
     return Provenance(**{field.name: said[field.name] for field in fields(Provenance)})
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+@pytest.mark.usefixtures("in_this_process")
+def test_a_backend_that_cannot_compute_the_encoder_is_refused_in_one_sentence(slide: Path, tmp_path: Path) -> None:
+    result = predict(slide, "--out", tmp_path / "out", "--backend", "openvino")
+    assert result.exit_code != 0
+    assert "'stats' through OpenVINO" in result.stderr
+    assert "Choose the backend 'torch'" in result.stderr
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_an_automatic_backend_predicts_with_torch_where_openvino_cannot(done: Path, slide: Path) -> None:
+    result = predict(slide, "--out", done, "--backend", "auto", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["slides"][0]["status"] == "already done"  # the same features as torch's

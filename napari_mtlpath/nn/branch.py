@@ -54,7 +54,9 @@ class TaskBranch(nn.Module):
         token_dropout: float,
     ) -> None:
         super().__init__()
-        self.token = nn.Parameter(TOKEN_SPREAD * torch.randn(1, width))
+        token = torch.empty(1, width)
+        # On the meta device only the shape counts, and drawing there would load torch's compiler (2 s, 150 MB).
+        self.token = nn.Parameter(token if token.is_meta else TOKEN_SPREAD * torch.randn(1, width))
         self.routers = nn.ModuleList(Router(width) for _ in range(blocks))
         self.experts = nn.ModuleList(
             Expert(width, heads=heads, hidden=hidden, dropout=dropout, mixing=mixing, token_dropout=token_dropout)

@@ -10,7 +10,7 @@ from PIL import Image
 CHANNELS = 3
 
 WINDOW = 8
-"""Pixels that one matrix product of the area mean makes: more would multiply more zeros, fewer would call more often."""
+"""Pixels that one product of matrices makes: more would multiply by more zeros, fewer would call more often."""
 
 SERIAL_PRODUCTS = 2**18
 """Multiplications up to which OpenBLAS computes a matrix product in the calling thread. Beyond, it would wake threads

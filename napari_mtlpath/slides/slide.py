@@ -4,9 +4,8 @@ import os
 import time
 from collections.abc import Hashable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import dask.array
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,9 @@ from napari_mtlpath.slides.resolution import Resolution
 from napari_mtlpath.slides.source import SlideSource, SourceFacts
 from napari_mtlpath.slides.square import SquareReader
 from napari_mtlpath.slides.watch import FileWatch
+
+if TYPE_CHECKING:
+    import dask.array
 
 RETRY_SECONDS = 10.0
 """A tile that could not be read is tried again after this time: storage may come back."""
@@ -202,11 +204,13 @@ class Slide:
         self._check_process()
         return self._squares.read(y, x, side, tile_px=tile_px, resampling=resampling)
 
-    def to_dask(self, level: int) -> dask.array.Array:
+    def to_dask(self, level: int) -> "dask.array.Array":
         """Return a level as a lazy array [y, x, 3] of uint8; computing it reads real pixels.
 
         For scanning a slide `read_square` is many times faster: slicing a dask array costs by its number of chunks.
         """
+        import dask.array  # half a second and 25 MB that no analysis needs
+
         rung = self._rungs[level]
         chunks = tuple(tile * max(1, round(DASK_CHUNK_PX / tile)) for tile in rung.tile)
         return dask.array.from_array(

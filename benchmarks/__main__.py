@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 
-MINUTES = ("reading", "aggregator", "large_bag", "pipeline", "display")
+MINUTES = ("reading", "aggregator", "balancing", "large_bag", "faithfulness", "pipeline", "display")
 HOURS = ("display_soak", "compare_aggregators", "musk1")
 
 

@@ -174,11 +174,11 @@ def main() -> None:
             accuracies = pool.starmap(partial(network_accuracy, data, name, epochs=chosen.epochs), folds, chunksize=1)
             table[name] = np.array(accuracies)
             print(_line(name, table), flush=True)
+            write_json("musk1", goals=_goals(table), epochs=chosen.epochs, folds=_lists(table))  # kept if interrupted
     print(_line("svm", table))
     goals = _goals(table)
     print(*goals, sep="\n")
-    rows = {name: list(row) for name, row in table.items()}
-    print(write_json("musk1", goals=goals, epochs=chosen.epochs, folds=rows))
+    print(write_json("musk1", goals=goals, epochs=chosen.epochs, folds=_lists(table)))
 
 
 def _loss(model: torch.nn.Module, bag: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -203,6 +203,10 @@ def _line(name: str, table: Mapping[str, NDArray[np.float64]]) -> str:
         return said
     less = _against_abmil(name, table)
     return f"{said}; less abmil {less.difference:+.3f} ({less.low:+.3f} to {less.high:+.3f}), p {less.p:.2f}"
+
+
+def _lists(table: Mapping[str, NDArray[np.float64]]) -> dict[str, list[float]]:
+    return {name: row.tolist() for name, row in table.items()}
 
 
 def _goals(table: Mapping[str, NDArray[np.float64]]) -> list[Goal]:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_mtlpath.balancing.balancer import Balancer, parse
-from napari_mtlpath.balancing.contract import GramianBalancer
+from napari_mtlpath.balancing.balancer import GRADIENTS, LOSSES, Balancer, parse
+from napari_mtlpath.balancing.contract import GradientBalancer, GramianBalancer
 from napari_mtlpath.balancing.losses.equal import Equal
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.plugins import PluginFolder
@@ -173,3 +173,171 @@ def test_one_block_of_mecds_is_balanced_at_its_representation_with_private_gradi
     assert facts.cosines is not None
     assert (facts.cosines < 0).any(), "the tasks must conflict, or this test shows nothing"
     assert moved > 0
+
+
+def flat(gradients: dict[str, Tensor | None], chosen: list[str]) -> Tensor:
+    return torch.cat([gradients[name].flatten() for name in chosen])
+
+
+def shared_names(model: Aggregator) -> list[str]:
+    shared = {id(parameter) for parameter in model.shared_parameters()}
+    return [name for name, parameter in model.named_parameters() if id(parameter) in shared]
+
+
+class FlatOnly(GradientBalancer):
+    """Needs all coordinates at once and is no function of inner products: the largest gradient wins."""
+
+    def combine(self, gradients: Tensor, *, generator: torch.Generator) -> Tensor:
+        return gradients[gradients.abs().sum(dim=1).argmax()]
+
+
+@pytest.mark.parametrize("kind", ["coordinatewise", "flat"])
+def test_methods_without_inner_products_get_every_coordinate(kind: str) -> None:
+    model = made("abmil")
+    method = GRADIENTS.load("graddrop")() if kind == "coordinatewise" else FlatOnly()
+    shared = shared_names(model)
+    rows = torch.stack([flat(row, shared) for row in task_gradients(model, lambda: losses_of(model)).values()])
+    update = Update(model, Balancer(Equal(NAMES), method, name=kind), generator=seeded(3))
+    facts = update.backward(losses_of(model), cosines=True)
+    chance, start, expected = seeded(3), 0, []
+    for name in shared if kind == "coordinatewise" else ["all"]:
+        size = rows.shape[1] if name == "all" else model.get_parameter(name).numel()
+        expected.append(method(rows[:, start : start + size], generator=chance))
+        start += size
+    torch.testing.assert_close(flat(gradients_of(model), shared), torch.cat(expected) / len(NAMES))
+    assert facts.cosines is not None
+
+
+@pytest.mark.parametrize("method", ["equal", "dwa", "uncert", "pcgrad", "uncert+cagrad", "graddrop", "upgrad"])
+def test_an_absent_task_keeps_no_gradient_and_counts_for_nothing(method: str) -> None:
+    model = made("abmil")
+    update = Update(model, parse(method, tasks=NAMES), generator=seeded(1))
+    facts = update.backward(losses_of(model, tasks=("witness", "share")))
+    assert facts.tasks == ("witness", "share")
+    assert all(parameter.grad is None for parameter in model.task_parameters("grade"))
+    assert all(parameter.grad is not None for parameter in model.shared_parameters())
+    own = update.own_parameters()
+    assert not own or [parameter.grad is not None for parameter in own] == [True, False, True]
+
+
+@pytest.mark.parametrize("method", ["pcgrad", "graddrop", "uncert+upgrad"])
+@pytest.mark.parametrize("level", ["parameters", "representation"])
+def test_a_lone_task_trains_as_without_a_gradient_method(method: str, level: str) -> None:
+    model = made("mecds")
+    losses_by = method.split("+")[0] if "+" in method else "equal"
+    Update(model, parse(losses_by, tasks=NAMES)).backward(losses_of(model, tasks=("share",)))
+    expected = gradients_of(model)
+    model.zero_grad(set_to_none=True)
+    update = Update(model, parse(method, tasks=NAMES), level=level)
+    with update.recording():
+        losses = losses_of(model, tasks=("share",))
+    update.backward(losses)
+    for name, gradient in gradients_of(model).items():
+        assert (gradient is None) == (expected[name] is None)
+        if gradient is not None:
+            torch.testing.assert_close(gradient, expected[name])
+
+
+@pytest.mark.parametrize("method", ["equal", "upgrad", "graddrop"])
+def test_gradients_are_added_to_those_that_are_there(method: str) -> None:
+    model = made("abmil")
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    Update(model, parse(method, tasks=NAMES), generator=seeded(1)).backward(losses_of(model))
+    twice = gradients_of(model)
+    model.zero_grad(set_to_none=True)
+    Update(model, parse(method, tasks=NAMES), generator=seeded(1)).backward(losses_of(model))
+    for name, gradient in gradients_of(model).items():
+        torch.testing.assert_close(twice[name], gradient + 1.0)
+
+
+def test_cosines_can_be_measured_without_changing_equal_weights() -> None:
+    model = made("mecds", double=False)
+    Update(model, parse("equal", tasks=NAMES)).backward(losses_of(model))
+    plain = gradients_of(model)
+    model.zero_grad(set_to_none=True)
+    facts = Update(model, parse("equal", tasks=NAMES)).backward(losses_of(model), cosines=True)
+    found = gradients_of(model)
+    assert [name for name in plain if plain[name] is None] == [name for name in found if found[name] is None]
+    assert all(torch.equal(found[name], gradient) for name, gradient in plain.items() if gradient is not None)
+    model.zero_grad(set_to_none=True)
+    again = Update(model, parse("upgrad", tasks=NAMES)).backward(losses_of(model))
+    torch.testing.assert_close(facts.cosines, again.cosines, rtol=1e-4, atol=1e-5)
+
+
+def test_where_nothing_shared_learns_there_is_nothing_to_balance() -> None:
+    model = made("abmil")
+    for parameter in model.shared_parameters():
+        parameter.requires_grad_(False)
+    facts = Update(model, parse("pcgrad", tasks=NAMES)).backward(losses_of(model))
+    assert facts.cosines is None
+    assert all(parameter.grad is None for parameter in model.shared_parameters())
+    assert all(parameter.grad is not None for task in NAMES for parameter in model.task_parameters(task))
+
+
+def test_a_resumed_update_draws_the_same_orders() -> None:
+    model = made("abmil")
+    first = Update(model, parse("graddrop", tasks=NAMES), generator=seeded(4))
+    first.backward(losses_of(model))
+    state = first.state_dict()
+    again = Update(model, parse("graddrop", tasks=NAMES), generator=seeded(77))
+    again.load_state_dict(state)
+    found = []
+    for update in (first, again):
+        model.zero_grad(set_to_none=True)
+        update.backward(losses_of(model))
+        found.append(gradients_of(model))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_torchs_own_chance_plays_no_part_in_surgery() -> None:
+    """A known trainer drew the order of projections from a generator that nobody had seeded."""
+    model = made("abmil")
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        model.zero_grad(set_to_none=True)
+        Update(model, parse("pcgrad", tasks=NAMES), generator=seeded(4)).backward(losses_of(model))
+        found.append(gradients_of(model))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_a_module_that_shares_nothing_by_its_own_word_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"'equal\+pcgrad' needs a module.*found Linear"):
+        Update(nn.Linear(2, 2), parse("pcgrad", tasks=NAMES))
+
+
+def test_a_module_without_a_representation_is_refused_that_level() -> None:
+    with pytest.raises(TypeError, match=r"MeanPool does not\. Set level to 'parameters'"):
+        Update(made("mean_pool"), parse("pcgrad", tasks=NAMES), level="representation")
+
+
+def test_a_step_without_losses_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one task; found none"):
+        Update(made(), parse("equal", tasks=NAMES)).backward({})
+
+
+PAPER_PAIRS = [f"{a}+{b}" for a in ("equal", "dwa", "uncert", "autol") for b in ("graddrop", "pcgrad", "cagrad")]
+
+
+@pytest.mark.parametrize("name", sorted({*LOSSES.names(), *PAPER_PAIRS, *(f"equal+{b}" for b in GRADIENTS.names())}))
+def test_every_method_trains_a_small_cohort(name: str) -> None:
+    model = made("abmil", options={"width": 8, "attention_width": 4, "dropout": 0.0}).train()
+    update = Update(model, parse(name, tasks=NAMES), generator=seeded(0))
+    optimizer = torch.optim.AdamW([*model.parameters(), *update.own_parameters()], lr=0.03, weight_decay=0.0)
+    start = {task: loss.item() for task, loss in losses_of(model).items()}
+    for _ in range(10):
+        if update.balancer.losses.needs_virtual_step:
+            update.virtual_step(
+                train=lambda: losses_of(model), validation=lambda: losses_of(model, bags=1), learning_rate=0.03
+            )
+        optimizer.zero_grad(set_to_none=True)
+        facts = update.backward(losses_of(model))
+        optimizer.step()
+        after = None
+        if update.balancer.losses.needs_losses_after_step:
+            with torch.no_grad():
+                after = {task: loss.item() for task, loss in losses_of(model).items()}
+        update.balancer.losses.step_ended(facts.losses, after)
+        update.balancer.losses.epoch_ended(facts.losses)
+    assert all(loss.item() < 0.85 * start[task] for task, loss in losses_of(model).items())

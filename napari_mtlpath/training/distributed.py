@@ -76,7 +76,7 @@ class Processes:
         if self.size == 1 or not tensors:
             return
         flat = self.sum(torch.cat([tensor.flatten() for tensor in tensors]))
-        for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
 

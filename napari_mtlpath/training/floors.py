@@ -5,7 +5,7 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
-from sklearn.dummy import DummyClassifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from napari_mtlpath.tasks import Classification, Task
@@ -17,12 +17,12 @@ COMPONENTS = 100
 
 
 def trivial_answers(data: TileData) -> Float[NDArray, "tile task"]:
-    """Answer the validation tiles without looking at them: the majority class or the mean of the training side."""
+    """Answer the validation tiles without looking at them: the majority class or the mean of the training side.
+
+    A task without any training label is answered with 0, as nothing is known about it.
+    """
     train = data.train.labels.double().numpy()
-    answers = [
-        majority(train[:, column]) if isinstance(task, Classification) else float(np.nanmean(train[:, column]))
-        for column, task in enumerate(data.tasks)
-    ]
+    answers = [_trivial(task, train[:, column]) for column, task in enumerate(data.tasks)]
     return np.tile(np.array(answers), (len(data.validation.tiles), 1))
 
 
@@ -49,6 +49,12 @@ def thumbnails(tiles: UInt8[NDArray, "tile y x 3"]) -> Float[NDArray, "tile valu
     return blocks.mean((2, 4)).reshape(len(tiles), -1) / 255.0
 
 
+def _trivial(task: Task, labels: Float[NDArray, " train"]) -> float:
+    if np.isnan(labels).all():
+        return 0.0
+    return majority(labels) if isinstance(task, Classification) else float(np.nanmean(labels))
+
+
 def _linear_answers(
     data: TileData, train: Float[NDArray, "train value"], validation: Float[NDArray, "tile value"]
 ) -> Float[NDArray, "tile task"]:
@@ -59,6 +65,8 @@ def _linear_answers(
 
 def _fit(task: Task, train: Float[NDArray, "train value"], labels: Float[NDArray, " train"]) -> BaseEstimator:
     known = ~np.isnan(labels)
+    if not known.any():
+        return DummyRegressor(strategy="constant", constant=_trivial(task, labels)).fit(train, np.zeros(len(train)))
     if isinstance(task, Classification) and len(np.unique(labels[known])) == 1:
         return DummyClassifier(strategy="most_frequent").fit(train[known], labels[known])
     # Values are not scaled to one spread: that blows up the last components' noise and makes the floor easy to beat.

@@ -4,7 +4,7 @@ import logging
 import math
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class Loop:
         """Wall time of the training, that before a resumption included."""
         return self.earlier_seconds + time.monotonic() - self.started
 
-    def run(self, *, output: Path, resume: bool = True) -> Iterator[TrainingReport]:
+    def run(self, *, output: Path, resume: bool = True) -> Generator[TrainingReport, None, None]:
         """Train and yield reports; the last one names the model folder written to `output`.
 
         Raises

@@ -22,7 +22,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory() -> None:
-    """Give back what nobody holds any more, so that a second attempt has all there is."""
-    gc.collect()
+    """Give back to the GPU what nobody holds any more, so that a second attempt has all there is."""
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()

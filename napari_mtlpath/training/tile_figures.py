@@ -39,6 +39,8 @@ def tile_metrics(data: TileData, answers: Float[NDArray, "tile task"]) -> CardMe
     truth = data.validation.labels.double().numpy()
     for column, task in enumerate(data.tasks):
         known = ~np.isnan(truth[:, column])
+        if not known.any():
+            continue
         groups[task.name] = {}
         for name, metric in _metrics_of(isinstance(task, Classification)).items():
             floor = metric(truth[known, column], trivial[known, column])
@@ -55,10 +57,12 @@ def _averages(
         columns = [
             column
             for column, task in enumerate(data.tasks)
-            if task.name in data.averaged and isinstance(task, Classification) == classification
+            if task.name in data.averaged
+            and isinstance(task, Classification) == classification
+            and not np.isnan(truth[:, column]).all()
         ]
         known = ~np.isnan(truth[:, columns]).any(axis=1)
-        for name, metric in _metrics_of(classification).items() if columns else ():
+        for name, metric in _metrics_of(classification).items() if columns and known.any() else ():
             mean = mean_over_columns(metric)
             chosen = np.ix_(known, columns)
             rows |= estimate(mean, truth[chosen], answers[chosen]).row(name, floor=mean(truth[chosen], trivial[chosen]))

@@ -36,6 +36,10 @@ class TilesJob(Job):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.module = build_multi_head(config, data).to(device)
+        if min(config.optimisation.batch, len(data.train.tiles)) < 2:
+            raise ValueError(
+                "Batch normalisation needs at least two tiles at a time; found one. Raise optimisation.batch."
+            )
         self.steps_per_epoch = max(1, len(data.train.tiles) // config.optimisation.batch)
 
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[LabelledTiles]:
@@ -74,6 +78,17 @@ class TilesJob(Job):
         return validation.part(
             torch.randperm(len(validation.tiles), generator=generator)[: self.config.optimisation.batch]
         )
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know about the labels before training starts."""
+        said = []
+        for column, task in enumerate(self.data.tasks):
+            labels = self.data.train.labels[:, column]
+            known = labels[~labels.isnan()]
+            if len(known.unique()) < 2:
+                found = f"only the label {float(known[0]):g}" if len(known) else "no label"
+                said.append(f"Task {task.name!r} has {found} in the training part: it cannot be learned from it.")
+        return said
 
     def validate(self) -> Validation:
         """Judge by the mean over tasks of (accuracy + macro-F1) / 2, or of R2 for a regression task."""

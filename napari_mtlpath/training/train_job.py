@@ -58,16 +58,19 @@ def make_loop(job: Job, config: TrainConfig, *, folder: Path, key: str) -> Loop:
 
     Raises
     ------
-    ValueError, TypeError
+    ValueError
         If the settings do not fit each other, the job or the machine.
     """
     place = next(job.module.parameters()).device
-    update = Update(
-        job.module,
-        config.balancing.balancer(job.task_names).to(place),
-        level=config.balancing.level,
-        generator=torch.Generator().manual_seed(config.seed),
-    )
+    try:
+        update = Update(
+            job.module,
+            config.balancing.balancer(job.task_names).to(place),
+            level=config.balancing.level,
+            generator=torch.Generator().manual_seed(config.seed),
+        )
+    except TypeError as error:
+        raise ValueError(f"balancing: {error}") from error
     return Loop(
         job,
         config.optimisation.settings(),

@@ -117,6 +117,40 @@ def test_best_epoch_is_kept_and_patience_ends_the_training(tmp_path: Path):
     assert "kept the weights of epoch 2" in reports[-1].stopped
 
 
+class TwoScores(LineJob):
+    """Its mean score rises while that of task `b` falls after the second epoch."""
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return ("a", "b")
+
+    def batch_losses(self, batch: Tensor) -> dict[str, Tensor]:
+        return dict.fromkeys(("a", "b"), super().batch_losses(batch)[WHOLE])
+
+    def validate(self) -> Validation:
+        assert self.scores is not None
+        epoch = self.scores.pop(0)
+        return Validation(score=epoch, scores={"a": 3 * epoch, "b": -abs(epoch - 2.0)})
+
+
+def test_main_task_decides_which_epoch_is_best_and_when_to_stop(tmp_path: Path):
+    reports = run(TwoScores(scores=[1.0, 2.0, 3.0, 4.0, 5.0]), tmp_path / "main", patience=2, main_task="b")
+    assert [report.epoch for report in reports if report.phase is Phase.EPOCH] == [1, 2, 3, 4]
+    assert reports[-1].best_epoch == 2
+    assert run(TwoScores(scores=[1.0, 2.0, 3.0, 4.0, 5.0]), tmp_path / "mean", patience=2)[-1].best_epoch == 5
+
+
+def test_unknown_main_task_is_refused_with_the_nearest(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"main_task: there is no task 'los'. Did you mean 'loss'\?"):
+        run(LineJob(), tmp_path, main_task="los")
+
+
+def test_training_that_cannot_be_judged_keeps_its_last_epoch_and_says_so(tmp_path: Path):
+    reports = run(LineJob(scores=[math.nan] * 5), tmp_path)
+    assert reports[-1].best_epoch == 5
+    assert all("could not be judged" in report.warnings[0] for report in reports[:-1])
+
+
 def test_checkpoint_of_another_config_is_refused(tmp_path: Path):
     run(LineJob(), tmp_path, stop_after=1)
     loop = Loop(LineJob(), Optimisation(epochs=2, learning_rate=1e-2), seed=3, folder=tmp_path, key="other")

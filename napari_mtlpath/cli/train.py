@@ -143,10 +143,14 @@ def _tables(path: Path) -> dict[str, Any]:
 
 def _own_folder(settings: "TrainConfig") -> Path:
     from napari_mtlpath.folders import data_folder
+    from napari_mtlpath.training.config import TilesConfig
+    from napari_mtlpath.training.config_data import CohortBags
 
-    if settings.kind == "bags" and getattr(settings.data, "folds", 0):
+    if isinstance(settings, TilesConfig):
+        return data_folder() / "models" / "tile-encoders" / settings.name
+    if isinstance(settings.data, CohortBags) and settings.data.folds:
         return data_folder() / "runs" / settings.name  # several models: each is loaded by its path
-    return data_folder() / "models" / ("tile-encoders" if settings.kind == "tiles" else "slide-models") / settings.name
+    return data_folder() / "models" / "slide-models" / settings.name
 
 
 @contextmanager

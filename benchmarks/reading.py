@@ -2,13 +2,17 @@
 
     python -m benchmarks.reading [--rounds 7] [--requests 24] [--slides FOLDER]
 
-Goals R1 to R6. The slides are made by ``benchmarks.make_large_slides`` on first use. Everything is CPU time of one
-thread with a warm page cache, except the scaling over two threads, which is wall time. openslide is timed where it is
-installed.
+Goals R1 to R6. The slides are made by ``benchmarks.make_large_slides`` on first use; R4 is also measured on the real
+slide CMU-1-Small-Region.svs. Everything is CPU time of one thread with a warm page cache, except the scaling over two
+threads, which is wall time. openslide is timed where it is installed.
+
+What bounds R4: most of a scaled decode is reading the Huffman codes, which libjpeg cannot skip. The share grows with
+the detail in the tissue, so the table shows how near the decoding alone comes to each goal ("floor").
 """
 
 import argparse
 import importlib.util
+import os
 import tempfile
 import threading
 from collections.abc import Callable
@@ -23,8 +27,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.harness import Goal, Table, compare, write_json
-from benchmarks.make_large_slides import large_slide
+from benchmarks.make_large_slides import DEFAULT_DATA, large_slide
 from napari_mtlpath.slides.cache import TileCache
+from napari_mtlpath.slides.jpeg import complete_stream, stream_prefix
 from napari_mtlpath.slides.open import open_slide
 from napari_mtlpath.slides.resample import shrink
 from napari_mtlpath.slides.resampling import Resampling
@@ -32,6 +37,7 @@ from napari_mtlpath.slides.shared_file import SharedFile
 from napari_mtlpath.slides.slide import Slide
 
 TILE = 256
+REAL = Path(os.environ.get("MTLPATH_DATA", DEFAULT_DATA)) / "wsi" / "CMU-1-Small-Region.svs"
 Corners = list[tuple[int, int]]
 
 
@@ -43,30 +49,40 @@ class Raw:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages[0]
             self.offsets, self.counts = page.dataoffsets, page.databytecounts
-            self.columns = -(-page.imagewidth // TILE)
+            self.tile = page.tilewidth
+            self.columns = -(-page.imagewidth // self.tile)
+            self.tables = page.jpegtables
+            ycbcr = {2: False, 6: True}.get(int(page.photometric))
+            self.prefix = stream_prefix(self.tables, ycbcr=ycbcr)
 
     def tiles(self, y: int, x: int, size: int) -> list[bytes]:
-        return [
+        found = [
             self.file.read_at(self.offsets[row * self.columns + column], self.counts[row * self.columns + column])
-            for row in range(y // TILE, -(-(y + size) // TILE))
-            for column in range(x // TILE, -(-(x + size) // TILE))
+            for row in range(y // self.tile, -(-(y + size) // self.tile))
+            for column in range(x // self.tile, -(-(x + size) // self.tile))
         ]
+        # Without its tables a stream does not decode; a whole one is decoded as it is.
+        return found if self.tables is None else [complete_stream(self.prefix, data) for data in found]
 
     def read(self, corners: Corners, size: int, *, denominator: int = 1) -> None:
-        least = TILE // denominator
+        least = self.tile // denominator
         for y, x in corners:
             for data in self.tiles(y, x, size):
                 simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least, min_factor=denominator)
 
-    def region(self, y: int, x: int, size: int) -> NDArray[np.uint8]:
-        """The least that returns one array: libjpeg decodes whole tiles, so each is copied once into its place."""
-        top, left = y // TILE * TILE, x // TILE * TILE
-        high, wide = -(-(y + size) // TILE) * TILE - top, -(-(x + size) // TILE) * TILE - left
+    def region(self, y: int, x: int, size: int, *, stored_chroma: bool = False) -> NDArray[np.uint8]:
+        """The least that returns one array: libjpeg decodes whole tiles, so each is copied once into its place.
+
+        With `stored_chroma` the colour of 4:2:0 is repeated instead of smoothed over its neighbours.
+        """
+        side = self.tile
+        top, left = y // side * side, x // side * side
+        high, wide = -(-(y + size) // side) * side - top, -(-(x + size) // side) * side - left
         out = np.empty((high, wide, 3), np.uint8)
         for number, data in enumerate(self.tiles(y, x, size)):
-            row, column = divmod(number, wide // TILE)
-            place = out[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
-            place[:] = simplejpeg.decode_jpeg(data, "RGB")
+            row, column = divmod(number, wide // side)
+            place = out[row * side : (row + 1) * side, column * side : (column + 1) * side]
+            place[:] = simplejpeg.decode_jpeg(data, "RGB", fastupsample=stored_chroma)
         return out[y - top : y - top + size, x - left : x - left + size]
 
 
@@ -80,10 +96,10 @@ def uncached(path: Path) -> Slide:
     return open_slide(path, cache=TileCache(max_bytes=0))
 
 
-def corners_of(side: int, size: int, count: int, *, aligned: bool, seed: int = 1) -> Corners:
+def corners_of(side: int, size: int, count: int, *, aligned: bool, seed: int = 1, tile: int = TILE) -> Corners:
     random = np.random.default_rng(seed)
     places = random.integers(0, side - size - 1, (count, 2))
-    return [(int(y) // TILE * TILE, int(x) // TILE * TILE) if aligned else (int(y), int(x)) for y, x in places]
+    return [(int(y) // tile * tile, int(x) // tile * tile) if aligned else (int(y), int(x)) for y, x in places]
 
 
 def regions(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table], list[Goal]]:
@@ -133,30 +149,31 @@ def sizes(small: Path, large: Path, *, rounds: int, requests: int) -> tuple[dict
 
 
 def squares(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table], list[Goal]]:
-    """R4: 1024 px to 256 px."""
+    """R4: squares of 4 x 4 native tiles to a quarter, 1024 px to 256 px on the made slide."""
     slide, peer, raw = uncached(path), tiffslide.TiffSlide(path), Raw(path)
-    where = corners_of(slide.height, 1024, max(4, requests // 6), aligned=True)
+    size = 4 * raw.tile
+    extent = min(slide.height, slide.width)
+    count = max(4, requests // 6)
+    where = corners_of(extent, size + raw.tile, count, aligned=True, tile=raw.tile)
 
-    def full(y: int, x: int) -> NDArray[np.uint8]:
-        out = np.empty((1024, 1024, 3), np.uint8)
-        for number, data in enumerate(raw.tiles(y, x, 1024)):
-            row, column = divmod(number, 4)
-            tile = imagecodecs.jpeg8_decode(data)
-            out[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE] = tile
-        return shrink(out, 4)
+    def square(y: int, x: int, resampling: Resampling) -> NDArray[np.uint8]:
+        return slide.read_square(y, x, size, tile_px=size // 4, resampling=resampling).array
 
-    def scan(resampling: Resampling, shift: int = 0) -> Callable[[], None]:
-        return lambda: each(lambda y, x: square(slide, y + shift, x + shift, resampling), where)
+    def full(y: int, x: int, *, stored_chroma: bool = False) -> NDArray[np.uint8]:
+        return shrink(raw.region(y, x, size, stored_chroma=stored_chroma), 4)
+
+    def bilinear(image: Image.Image) -> Image.Image:
+        return image.resize((size // 4, size // 4), Image.Resampling.BILINEAR)
 
     candidates: dict[str, Callable[[], object]] = {
-        "ours, scaled": scan(Resampling.SCALED),
-        "ours, area": scan(Resampling.AREA),
-        "ours, stored level": scan(Resampling.STORED),
-        "ours, scaled, any corner": scan(Resampling.SCALED, 101),
-        "raw scaled decode": lambda: raw.read(where, 1024, denominator=4),
+        "ours, scaled": lambda: each(lambda y, x: square(y, x, Resampling.SCALED), where),
+        "ours, area": lambda: each(lambda y, x: square(y, x, Resampling.AREA), where),
+        "ours, stored level": lambda: each(lambda y, x: square(y, x, Resampling.STORED), where),
+        "ours, scaled, any corner": lambda: each(lambda y, x: square(y + 101, x + 101, Resampling.SCALED), where),
+        "raw scaled decode": lambda: raw.read(where, size, denominator=4),
         "full decode + area": lambda: each(full, where),
         "tiffslide + PIL bilinear": lambda: each(
-            lambda y, x: bilinear(peer.read_region((x, y), 0, (1024, 1024))), where
+            lambda y, x: bilinear(peer.read_region((x, y), 0, (size, size))), where
         ),
     }
     limits = {"tiffslide + PIL bilinear": 0.12, "full decode + area": 0.35}
@@ -165,33 +182,30 @@ def squares(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table]
 
         other = openslide.OpenSlide(path)
         candidates["openslide + PIL bilinear"] = lambda: each(
-            lambda y, x: bilinear(other.read_region((x, y), 0, (1024, 1024)).convert("RGB")), where
+            lambda y, x: bilinear(other.read_region((x, y), 0, (size, size)).convert("RGB")), where
         )
         limits["openslide + PIL bilinear"] = 0.06
     table = compare(candidates, rounds=rounds)
-    print(f"\n1024 to 256\n{table.show('full decode + area')}")
-    ours = np.array([square(slide, y, x, Resampling.SCALED) for y, x in where], float)
-    errors = np.abs(ours - np.array([full(y, x) for y, x in where], float))
-    peers = [np.asarray(bilinear(peer.read_region((x, y), 0, (1024, 1024))), float)[..., :3] for y, x in where]
-    theirs = np.abs(np.array(peers) - np.array([full(y, x) for y, x in where], float))
-    goals = [
-        Goal(name=f"R4 ours, scaled / {name}", value=table.ratio("ours, scaled", name).median, limit=limit)
-        for name, limit in limits.items()
-    ]
-    goals.append(Goal(name="R4 mean error against the area mean, grey levels", value=float(errors.mean()), limit=0.25))
-    goals.append(Goal(name="R4 largest error", value=float(errors.max()), limit=10))
-    goals.append(
-        Goal(name="R4 mean error / that of PIL bilinear", value=float(errors.mean() / theirs.mean()), limit=0.3)
-    )
-    return {"squares": table}, goals
-
-
-def bilinear(image: Image.Image) -> Image.Image:
-    return image.resize((256, 256), Image.Resampling.BILINEAR)
-
-
-def square(slide: Slide, y: int, x: int, resampling: Resampling) -> NDArray[np.uint8]:
-    return slide.read_square(y, x, 1024, tile_px=256, resampling=resampling).array
+    label = f"{path.stem}, {size} to {size // 4}"
+    print(f"\n{label}\n{table.show('full decode + area')}")
+    goals = []
+    for name, limit in limits.items():
+        floor = table.ratio("raw scaled decode", name).median
+        value = table.ratio("ours, scaled", name).median
+        goals.append(Goal(name=f"R4 {label}: ours / {name} (floor {floor:.3f})", value=value, limit=limit))
+    value = table.ratio("ours, scaled", "raw scaled decode").median
+    goals.append(Goal(name=f"R4 {label}: ours / raw scaled decode", value=value, limit=1.15))
+    ours = np.array([square(y, x, Resampling.SCALED) for y, x in where], float)
+    theirs = np.array([np.asarray(bilinear(peer.read_region((x, y), 0, (size, size))))[..., :3] for y, x in where])
+    mean = np.array([full(y, x) for y, x in where], float)
+    stored = np.array([full(y, x, stored_chroma=True) for y, x in where], float)
+    errors, off = np.abs(ours - mean), np.abs(ours - stored).mean()
+    name = f"R4 {label}: mean error against the area mean, grey levels (colour as stored: {off:.2f})"
+    goals.append(Goal(name=name, value=float(errors.mean()), limit=0.25))
+    goals.append(Goal(name=f"R4 {label}: largest error", value=float(errors.max()), limit=10))
+    ratio = float(errors.mean() / np.abs(theirs - mean).mean())
+    goals.append(Goal(name=f"R4 {label}: mean error / that of PIL bilinear", value=ratio, limit=0.3))
+    return {f"squares {path.stem}": table}, goals
 
 
 def scaling(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table], list[Goal]]:
@@ -202,7 +216,7 @@ def scaling(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table]
     raw = Raw(path)
 
     def scan(corners: Corners) -> None:
-        each(lambda y, x: square(slide, y, x, Resampling.SCALED), corners)
+        each(lambda y, x: slide.read_square(y, x, 1024, tile_px=256, resampling=Resampling.SCALED), corners)
 
     def limit(corners: Corners) -> None:
         raw.read(corners, 1024, denominator=4)
@@ -278,6 +292,7 @@ def main(*, rounds: int, requests: int, slides: Path | None) -> None:
         regions(small, rounds=rounds, requests=requests),
         sizes(small, large, rounds=rounds, requests=requests),
         squares(small, rounds=rounds, requests=requests),
+        squares(REAL, rounds=rounds, requests=requests) if REAL.is_file() else ({}, []),
         scaling(small, rounds=rounds, requests=requests),
         opening(large, rounds=rounds),
         jpeg_2000(small, rounds=rounds, requests=requests),

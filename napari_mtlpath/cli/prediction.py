@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from napari_mtlpath.zoo.model import SlideModel
 
 
+SCAN_CACHE_BYTES = 128 * 2**20
+"""Decoded tiles kept while a slide is read row by row: what one row shares with the next, at full size and 100,000 px
+across. Nobody looks at the slide meanwhile, so more would only fill the memory."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wishes:
     """What the user asked of all slides alike.
@@ -86,10 +91,11 @@ def predict_slide(
     ValueError, OSError
         If the slide cannot be opened, its resolution is not known, or it changes while it is read.
     """
+    from napari_mtlpath.slides.cache import TileCache
     from napari_mtlpath.slides.open import open_slide
     from napari_mtlpath.slides.resolution import ResolutionMemory, require_resolution
 
-    slide = open_slide(path, mpp=wishes.mpp, memory=ResolutionMemory())
+    slide = open_slide(path, mpp=wishes.mpp, memory=ResolutionMemory(), cache=TileCache(max_bytes=SCAN_CACHE_BYTES))
     try:
         require_resolution(slide.resolution, slide=slide.name)
         yield from _predict(slide, model, store, wishes)

@@ -65,7 +65,7 @@ class OpenvinoEncoder(Encoder):
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": _threads(),
             "ENABLE_CPU_PINNING": False,  # threads bound to cores would fight the reader threads for them
             "CACHE_DIR": str(folder / "compiled"),
         }
@@ -96,6 +96,12 @@ class OpenvinoEncoder(Encoder):
         """Embed RGB tiles on the CPU; float32."""
         found = self._request.infer({0: tiles.contiguous().numpy()}, share_inputs=True)[0]
         return torch.from_numpy(np.array(found, np.float32))
+
+
+def _threads() -> int:
+    """Return how many of torch's threads compute here; a quarter is left to those that read tiles meanwhile."""
+    threads = torch.get_num_threads()
+    return max(1, threads - max(1, threads // 4))
 
 
 def convert(encoder: Encoder, folder: Path) -> None:

@@ -87,6 +87,7 @@ class TiffPage:
         self._joined = self._format.jpeg and self._ndpi_header is not None
         # Everything that must be so that a tile is one JPEG stream and no more.
         self._plain = self._format.jpeg and not self._joined and self._planes == 1 and self._band == 1
+        self._whole = self.height // self._chunk_height, self.width // self._chunk_width
         self._memory = threading.local()
 
     def level(self, downsample: tuple[float, float]) -> StoredLevel:
@@ -101,7 +102,12 @@ class TiffPage:
 
     def read(self, row: int, column: int, denominator: int, *, passing: bool = False) -> NDArray[np.uint8]:
         """Decode one tile or band; see ``SlideSource.read_tile``, and ``read_passing`` for `passing`."""
-        scratch = self._scratch() if passing and self._plain else None
+        if self._plain and 0 <= row < self._whole[0] and 0 <= column < self._whole[1]:
+            # The way that a scan goes: nothing to cut, nothing to join.
+            wanted = self._chunk_height / denominator, self._chunk_width / denominator, 3
+            pixels = self._decode(row, column, denominator, self._scratch() if passing else None)
+            if pixels.shape == wanted:
+                return pixels
         rows = range(row * self._band, min((row + 1) * self._band, self._rows))
         if row < 0 or not rows or not 0 <= column < self._columns:
             raise TileUnreadable(f"there is no tile {row}, {column}")
@@ -113,7 +119,7 @@ class TiffPage:
         if self._joined:
             pixels = self._decode_joined(rows, column, scaled)
         else:
-            parts = [self._decode(chunk, column, scaled, scratch) for chunk in rows]
+            parts = [self._decode(chunk, column, scaled) for chunk in rows]
             pixels = parts[0] if len(parts) == 1 else np.concatenate(parts)
         height, width = -(-height // scaled), -(-width // scaled)
         if pixels.shape[0] < height or pixels.shape[1] < width:

@@ -8,8 +8,19 @@ from napari_mtlpath.cohort.find import find_slides
 from napari_mtlpath.cohort.ledger import Ledger
 from napari_mtlpath.cohort.plan import look, plan_extraction
 from napari_mtlpath.cohort.recipe import recipe_for
+from napari_mtlpath.encoders.cards import EncoderCard
+from napari_mtlpath.encoders.save import save_encoder
 
 TILE_UM = 16.0
+
+
+def write_encoder(folder: Path) -> Path:
+    """Write colour statistics of small tiles as an encoder of their own; return its folder."""
+    card = EncoderCard(
+        name="small-stats", family="colour_stats", features=42, options={"tile_px": 32}, licence="CC0-1.0"
+    )
+    save_encoder(folder / "small-stats", card, None)
+    return folder / "small-stats"
 
 
 def write_slides(folder: Path, **sides: int) -> Path:

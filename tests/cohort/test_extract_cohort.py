@@ -1,6 +1,8 @@
 """`mtlpath extract` with real processes: killed workers, a killed client, broken slides, the same bytes."""
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,12 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cohort_parts import TILE_UM, planned, write_slides
+from cohort_parts import TILE_UM, planned, write_encoder, write_slides
 from typer.testing import CliRunner
 
 from napari_mtlpath.cli.main import app
 from napari_mtlpath.cohort.cluster import own_workers
 from napari_mtlpath.cohort.extract import extract as extraction
+from napari_mtlpath.cohort.recipe import recipe_for
 from napari_mtlpath.cohort.reports import SlideEnded
 from napari_mtlpath.cohort.worker import extract_slide
 
@@ -26,15 +29,25 @@ GENEROUS_SECONDS = 200
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
     """Slides in the order in which they are handed out, the largest first, and one that is broken."""
-    folder = write_slides(tmp_path_factory.mktemp("cohort") / "scans", poison=1800, victim=1200, small=500, tiny=400)
+    folder = write_slides(tmp_path_factory.mktemp("cohort") / "scans", victim=1200, middle=500, small=400)
     (folder / "broken.svs").write_bytes(b"II*\0 nothing")
     return folder
 
 
 @pytest.fixture(scope="module")
-def expected(scans, tmp_path_factory):
+def encoder(tmp_path_factory):
+    return write_encoder(tmp_path_factory.mktemp("encoders"))
+
+
+@pytest.fixture(scope="module")
+def recipe(encoder):
+    return recipe_for(str(encoder), tile_um=TILE_UM)
+
+
+@pytest.fixture(scope="module")
+def expected(scans, recipe, tmp_path_factory):
     """What one process makes of the slides, one after the other: bytes by name."""
-    jobs = planned(scans, tmp_path_factory.mktemp("expected") / "out").jobs
+    jobs = planned(scans, tmp_path_factory.mktemp("expected") / "out", recipe=recipe).jobs
     for job in jobs:
         extract_slide(job)
     return {path.name: path.read_bytes() for path in Path(jobs[0].target).parent.glob("*.h5")}
@@ -48,12 +61,14 @@ def pool(tmp_path_factory):
             yield pool
 
 
-def words(scans, out, *more):
-    return ["extract", str(scans), "--encoder", "colour-stats", "--tile-um", str(TILE_UM), "--out", str(out), *more]
+def words(scans, encoder, out, *more):
+    return ["extract", str(scans), "--encoder", str(encoder), "--tile-um", str(TILE_UM), "--out", str(out), *more]
 
 
-def extract(scans, out, pool, *more):
-    result = CliRunner().invoke(app, words(scans, out, "--scheduler", pool.client.scheduler.address, "--json", *more))
+def extract(scans, encoder, out, pool, *more):
+    result = CliRunner().invoke(
+        app, words(scans, encoder, out, "--scheduler", pool.client.scheduler.address, "--json", *more)
+    )
     if result.exit_code not in (0, 3):
         return result, {}
     return result, {Path(row["slide"]).stem: row for row in json.loads(result.stdout)["slides"]}
@@ -71,72 +86,58 @@ def until(condition, what):
 
 
 class Killer(threading.Thread):
-    """Kills whichever process works on a slide, as often as asked."""
+    """Kills the first process that works on a slide."""
 
-    def __init__(self, **times):
+    def __init__(self, job):
         super().__init__(daemon=True)
-        self.times, self.seen, self.over = times, set(), threading.Event()
-
-    def watch(self, plan):
-        self.claims = {Path(job.claim): Path(job.target).stem for job in plan.jobs}
+        self.stem, self.killed, self.over = Path(job.claim), None, threading.Event()
         self.start()
 
     def run(self):
-        while not self.over.wait(0.005):
-            for stem, name in self.claims.items():
-                for path in set(stem.parent.glob(f"{stem.name}.*")) - self.seen:
-                    if self.times.get(name, 0) > 0:
-                        self.kill(path, name)
-
-    def kill(self, path, name):
-        try:
-            process = int(path.read_text().strip() or 0)
-        except (OSError, ValueError):
-            return
-        if process:
-            self.seen.add(path)
-            self.times[name] -= 1
-            psutil.Process(process).kill()
+        while self.killed is None and not self.over.wait(0.005):
+            for path in self.stem.parent.glob(f"{self.stem.name}.*"):
+                with contextlib.suppress(OSError, ValueError):  # not written yet, or over already
+                    self.killed = int(path.read_text())
+                    psutil.Process(self.killed).kill()
 
 
-def test_killed_workers_and_broken_slides_cost_themselves_alone(scans, expected, pool, tmp_path):
+def test_killed_worker_and_broken_slide_cost_nobody_else(scans, encoder, recipe, expected, pool, tmp_path):
     out = tmp_path / "out"
-    killer = Killer(poison=3, victim=1)
-    killer.watch(planned(scans, out))
-    result, rows = extract(scans, out, pool)
+    killer = Killer(planned(scans, out, recipe=recipe).jobs[0])
+    result, rows = extract(scans, encoder, out, pool)
     killer.over.set()
     killer.join()
-    assert killer.times == {"poison": 0, "victim": 0}
+    assert killer.killed is not None
+    assert killer.killed not in pool.client.run(os.getpid).values()
     assert result.exit_code == 3, result.output
-    assert {name: row["status"] for name, row in rows.items()} == {
-        "poison": "quarantined",
-        "victim": "done",
-        "small": "done",
-        "tiny": "done",
-        "broken": "quarantined",
-    }
-    assert "killed its worker 3 times" in rows["poison"]["message"]
+    done = dict.fromkeys(("victim", "middle", "small"), "done")
+    assert {name: row["status"] for name, row in rows.items()} == {**done, "broken": "quarantined"}
     assert "is damaged" in rows["broken"]["message"]
-    # Two processes, one of them killed four times, give what one process gives: equal bytes.
-    assert found_in(out) == {name: content for name, content in expected.items() if name != "poison.h5"}
+    # Two processes, one of them killed, give what one process gives: equal bytes.
+    assert found_in(out) == expected
     assert not list(out.rglob(".*"))
 
-    times = {path: path.stat().st_mtime_ns for path in out.glob("*.h5")}
-    result, rows = extract(scans, out, pool)
-    assert result.exit_code == 3
-    assert sorted(row["status"] for row in rows.values()) == ["already done"] * 3 + ["quarantined"] * 2
-    assert {path: path.stat().st_mtime_ns for path in out.glob("*.h5")} == times
 
-    (out / "tiny.h5").unlink()
-    result, rows = extract(scans, out, pool, "--retry")
-    assert (result.exit_code, rows["poison"]["status"], rows["tiny"]["status"]) == (3, "done", "done")
-    assert found_in(out) == expected
-    assert times[out / "small.h5"] == (out / "small.h5").stat().st_mtime_ns
-
-
-def test_killed_client_costs_the_slides_in_flight(scans, expected, pool, tmp_path):
+def test_same_command_again_does_only_what_is_missing(scans, encoder, expected, pool, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "napari_mtlpath.cli.main", *words(scans, out, "--workers", "2")]
+    extract(scans, encoder, out, pool)
+    (out / "small.h5").unlink()
+    times = {path: path.stat().st_mtime_ns for path in out.glob("*.h5")}
+    result, rows = extract(scans, encoder, out, pool)
+    assert result.exit_code == 3
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "victim": "already done",
+        "middle": "already done",
+        "small": "done",
+        "broken": "quarantined",
+    }
+    assert found_in(out) == expected
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_killed_client_costs_the_slides_in_flight(scans, encoder, expected, pool, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "napari_mtlpath.cli.main", *words(scans, encoder, out, "--workers", "2")]
     client = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         until(lambda: (out / ".in-work").is_dir() and list((out / ".in-work").iterdir()), "a slide in work")
@@ -147,13 +148,15 @@ def test_killed_client_costs_the_slides_in_flight(scans, expected, pool, tmp_pat
     until(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), "no child left")
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.h5")}
     assert len(before) < len(expected), "the run was over before it was stopped"
-    result, _ = extract(scans, out, pool)
+    result, _ = extract(scans, encoder, out, pool)
     assert result.exit_code == 3, result.output
     assert found_in(out) == expected
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_interrupt_ends_the_run_with_a_sentence_and_keeps_what_is_done(scans, expected, pool, tmp_path, monkeypatch):
+def test_interrupt_ends_the_run_with_a_sentence_and_keeps_what_is_done(
+    scans, encoder, expected, pool, tmp_path, monkeypatch
+):
     out = tmp_path / "out"
 
     def interrupted(*args, **options):
@@ -163,12 +166,12 @@ def test_interrupt_ends_the_run_with_a_sentence_and_keeps_what_is_done(scans, ex
                 raise KeyboardInterrupt
 
     monkeypatch.setattr("napari_mtlpath.cohort.extract.extract", interrupted)
-    stopped = CliRunner().invoke(app, words(scans, out, "--scheduler", pool.client.scheduler.address))
+    stopped = CliRunner().invoke(app, words(scans, encoder, out, "--scheduler", pool.client.scheduler.address))
     assert stopped.exit_code == 130, stopped.output
     assert "the same command does what is missing" in stopped.stderr
     monkeypatch.undo()
     until(lambda: not any(pool.client.processing().values()), "nothing in work")
-    result, _ = extract(scans, out, pool)
+    result, _ = extract(scans, encoder, out, pool)
     assert result.exit_code == 3, result.output
     assert found_in(out) == expected
 

@@ -30,7 +30,7 @@ class OneLineErrors(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
-        except (OSError, ValueError, ImportError, RuntimeError, MemoryError) as error:
+        except (OSError, ValueError, ArithmeticError, ImportError, RuntimeError, MemoryError) as error:
             if ctx.params.get("debug"):
                 raise
             for line in error.lines if isinstance(error, TableError) else (one_line(error),):

@@ -1,5 +1,6 @@
 """`mtlpath train`: a config becomes a model folder."""
 
+import os
 import signal
 import tomllib
 from collections.abc import Generator, Iterator, Mapping
@@ -72,18 +73,26 @@ def train(
 
 
 def _train(settings: "TrainConfig", *, out: Path | None, data: tuple[Path, ...], place: "Device", resume: bool) -> None:
+    from napari_mtlpath.folders import data_folder
+    from napari_mtlpath.training.distributed import leads
+    from napari_mtlpath.training.event_log import HINT, is_available
     from napari_mtlpath.training.train import train as training
 
     folder = out if out is not None else _own_folder(settings)
-    console(stderr=True).print(f"Training {settings.name} ({settings.kind}) on {place.device}. {place.reason}.")
+    if leads():
+        out_console = console(stderr=True)
+        out_console.print(f"Training {settings.name} ({settings.kind}) on {place.device}. {place.reason}.")
+        out_console.print(f"Curves: tensorboard --logdir '{data_folder() / 'runs'}'." if is_available() else f"{HINT}.")
     reports = training(settings, output=folder, data=data, device=place.device, resume=resume)
     with _interruption() as interrupted:
-        last = show_training(reports, interrupted)
+        last = show_training(reports, interrupted, quiet=not leads())
     if isinstance(reports, Generator):
         reports.close()  # after Ctrl-C: what the training holds open is let go of
     if last is None or last.output is None:
         typer.echo("Stopped after a whole step. The same command goes on from there.", err=True)
         raise typer.Exit(STOPPED)
+    if not leads():
+        return
     if last.stopped:
         typer.echo(printable(last.stopped))
     typer.echo(f"Wrote {printable(last.output)}. {RESEARCH_USE_ONLY}.")
@@ -155,17 +164,22 @@ def _own_folder(settings: "TrainConfig") -> Path:
 
 @contextmanager
 def _interruption() -> "Iterator[Callable[[], bool]]":
-    """Give a function that says whether Ctrl-C was pressed; the second press ends the program at once."""
+    """Give a function that says whether Ctrl-C was pressed; the second press ends the program at once.
+
+    A batch system's SIGTERM stops after a whole step, too. ``torchrun`` sends its processes more than one signal, so
+    that there the second one must not end anything.
+    """
     pressed = False
 
     def press(number: int, frame: object) -> None:
         nonlocal pressed
-        if pressed:
+        if pressed and number == signal.SIGINT and "TORCHELASTIC_RUN_ID" not in os.environ:
             raise KeyboardInterrupt
         pressed = True
 
-    before = signal.signal(signal.SIGINT, press)
+    before = {number: signal.signal(number, press) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: pressed
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

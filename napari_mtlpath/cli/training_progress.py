@@ -13,8 +13,13 @@ CONFLICT = -0.05
 """Mean cosine below which two tasks are said to pull against each other."""
 
 
-def show_training(reports: "Iterable[TrainingReport]", interrupted: Callable[[], bool]) -> "TrainingReport | None":
-    """Show reports as they come, until they end or `interrupted` says so; return the last one."""
+def show_training(
+    reports: "Iterable[TrainingReport]", interrupted: Callable[[], bool], *, quiet: bool = False
+) -> "TrainingReport | None":
+    """Show reports as they come, until they end or `interrupted` says so; return the last one.
+
+    `quiet` shows nothing: of several processes that train together only one reports.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (
@@ -24,13 +29,13 @@ def show_training(reports: "Iterable[TrainingReport]", interrupted: Callable[[],
         TextColumn("{task.fields[left]}", markup=False),
     )
     last = None
-    with Progress(*columns, console=console(stderr=True)) as progress:
+    with Progress(*columns, console=console(stderr=True), disable=quiet) as progress:
         bar = progress.add_task("steps", total=None, left="")
         for last in reports:
             progress.update(
                 bar, completed=last.step, total=last.steps, description=loss_words(last), left=time_left(last)
             )
-            for line in lines_of(last):
+            for line in () if quiet else lines_of(last):
                 progress.console.print(line)
             if interrupted():
                 break

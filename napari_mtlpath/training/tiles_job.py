@@ -85,7 +85,7 @@ class TilesJob(Job):
         for column, task in enumerate(self.data.tasks):
             labels = self.data.train.labels[:, column]
             known = labels[~labels.isnan()]
-            if len(known.unique()) < 2:
+            if len(set(known.tolist())) < 2:
                 found = f"only the label {float(known[0]):g}" if len(known) else "no label"
                 said.append(f"Task {task.name!r} has {found} in the training part: it cannot be learned from it.")
         return said

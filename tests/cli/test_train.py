@@ -74,6 +74,33 @@ def test_progress_best_epoch_and_model_folder_are_told(config: Path, monkeypatch
     assert f"Wrote {config.parent / 'out' / 'tiny'}. Research use only." in result.stdout
 
 
+def test_of_several_processes_only_the_leader_speaks(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_mtlpath.training.train.train", reports)
+    monkeypatch.setenv("RANK", "1")
+    result = CliRunner().invoke(app, command(config, "--device", "cpu"))
+    assert result.exit_code == 0, result.stderr
+    assert not result.stdout + result.stderr
+
+
+def test_way_to_the_curves_is_said(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_mtlpath.training.train.train", reports)
+    for there, words in ((True, "tensorboard --logdir"), (False, "pip install 'napari-mtlpath[tensorboard]'")):
+        monkeypatch.setattr("napari_mtlpath.training.event_log.is_available", lambda there=there: there)
+        said = CliRunner().invoke(app, command(config, "--device", "cpu")).stderr
+        assert words in said.replace("\n", " ")
+
+
+def test_loss_that_is_not_finite_is_said_in_one_line(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> Iterator[TrainingReport]:
+        raise FloatingPointError("The loss became nan. Lower the learning rate.")
+        yield
+
+    monkeypatch.setattr("napari_mtlpath.training.train.train", broken)
+    result = CliRunner().invoke(app, command(config, "--device", "cpu"))
+    assert result.exit_code == 1
+    assert result.stderr.rstrip().endswith("Error: The loss became nan. Lower the learning rate.")
+
+
 def train_until_an_epoch_is_done(config: Path) -> tuple[int, str]:
     """Train in a process of its own, press Ctrl-C at the first epoch; return that epoch and all it said."""
     words = [sys.executable, "-m", "napari_mtlpath.cli.main", *command(config, "--device", "cpu")]

@@ -51,7 +51,7 @@ def trained(cohort: Path, folder: Path, name: str, tasks: list[dict[str, object]
     return read_predictions(folder / "small")["test"]
 
 
-@pytest.mark.parametrize("name", AGGREGATORS.names())
+@pytest.mark.parametrize("name", ["clam_sb", "dsmil", "joint_transformer", "transmil"])
 def test_all_tasks_are_learned_and_answered(cohort: Path, tmp_path: Path, name: str) -> None:
     predictions = trained(cohort, tmp_path, name, TASKS)
     assert [predictions.logits[task["name"]].shape[1] for task in TASKS] == [1, 3, 1]

@@ -25,9 +25,9 @@ class Adam(nn.Module):
     def __init__(self, size: int, *, learning_rate: float) -> None:
         super().__init__()
         self.learning_rate = learning_rate
-        self.register_buffer("first", torch.zeros(size, dtype=torch.float64))
-        self.register_buffer("second", torch.zeros(size, dtype=torch.float64))
-        self.register_buffer("steps", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("first", torch.zeros(size))
+        self.register_buffer("second", torch.zeros(size))
+        self.register_buffer("steps", torch.zeros(size))
 
     def step(self, values: Float[Tensor, " task"], gradient: Float[Tensor, " task"]) -> None:
         """Move `values` in place; where the gradient is NaN (a task absent from the batch) nothing moves."""

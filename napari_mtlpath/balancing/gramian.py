@@ -32,6 +32,8 @@ def gramian_of(rows: Sequence[Sequence[Tensor | None]]) -> Float64[Tensor, "task
         flat = [piece.detach().flatten() for piece in pieces if piece is not None]
         if not flat:
             continue
+        if flat[0].device.type == "mps":  # It has no float64.
+            flat = [piece.cpu() for piece in flat]
         device = flat[0].device
         total = totals.setdefault(device, torch.zeros(len(rows), len(rows), dtype=torch.float64, device=device))
         where = torch.tensor(present, device=device)

@@ -37,8 +37,11 @@ class BalancingTable(Table):
 
     @model_validator(mode="after")
     def _fitting_options(self) -> "BalancingTable":
-        if self.options:
-            parse(self.method, tasks=("a", "b"), options=self.options)
+        # What tasks `main` of autol may name is known only when the training starts.
+        known = {
+            name: {key: value for key, value in table.items() if key != "main"} for name, table in self.options.items()
+        }
+        parse(self.method, tasks=("a", "b"), options=known)
         return self
 
     def balancer(self, tasks: tuple[str, ...]) -> Balancer:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_mtlpath.training.config import BagsConfig, ConfigError, TilesConfig, config_key, parse_config, read_config
+from napari_mtlpath.training.config_balancing import BalancingTable
 
 TILES = {
     "kind": "tiles",
@@ -100,3 +101,12 @@ def test_config_of_every_released_model_is_valid(path: Path):
     config = read_config(path)
     assert config.name == path.parent.name
     assert isinstance(config, TilesConfig if path.parent.parent.name == "tile-encoders" else BagsConfig)
+
+
+def test_options_of_a_balancing_method_may_name_tasks_that_the_data_will_bring() -> None:
+    table = BalancingTable(method="autol", options={"autol": {"main": "blasts", "learning_rate": 0.001}})
+    assert table.balancer(("blasts", "basophils")).losses.main == ("blasts",)
+    with pytest.raises(ValueError, match=r"found blasts\. Tasks: age"):
+        table.balancer(("age",))
+    with pytest.raises(ValueError, match="no option 'mian'"):
+        BalancingTable(method="autol", options={"autol": {"mian": "blasts"}})

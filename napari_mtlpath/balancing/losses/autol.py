@@ -49,7 +49,7 @@ class AutoLambda(LearnsFromValidation):
                 f"Option 'main' of autol must name tasks of the model, joined by commas; found {', '.join(strangers)}. "
                 f"Tasks: {', '.join(self.tasks)}."
             )
-        self.register_buffer("lambdas", torch.full((len(self.tasks),), float(start), dtype=torch.float64))
+        self.register_buffer("lambdas", torch.full((len(self.tasks),), float(start)))
         self.adam = Adam(len(self.tasks), learning_rate=learning_rate)
 
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:

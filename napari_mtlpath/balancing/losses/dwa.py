@@ -38,11 +38,11 @@ class DWA(LossBalancer):
         if not temperature > 0.0:
             raise ValueError(f"Option 'temperature' of dwa must be above 0; found {temperature!r}.")
         self.temperature = temperature
-        self.register_buffer("means", torch.full((2, len(self.tasks)), math.nan, dtype=torch.float64))
+        self.register_buffer("means", torch.full((2, len(self.tasks)), math.nan))
 
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Multiply each loss by its weight."""
-        before, last = self.means
+        before, last = self.means.cpu().double()
         ratios = last / before
         ratios = torch.where(ratios.isfinite(), ratios, 1.0)
         weights = (len(self.tasks) * torch.softmax(ratios / self.temperature, dim=0)).tolist()

@@ -45,14 +45,14 @@ class FAMO(LossBalancer):
                 f"{decay!r}."
             )
         self.decay = decay
-        self.register_buffer("logits", torch.zeros(len(self.tasks), dtype=torch.float64))
+        self.register_buffer("logits", torch.zeros(len(self.tasks)))
         self.adam = Adam(len(self.tasks), learning_rate=learning_rate)
 
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Multiply each loss by its weight, which takes no gradient."""
         places = [self.index_of(task) for task in losses]
-        values = torch.stack([loss.detach().double().cpu() for loss in losses.values()]).clamp(min=SMALLEST_LOSS)
-        shares = torch.softmax(self.logits[places].cpu(), dim=0) / values
+        values = torch.stack([loss.detach().cpu().double() for loss in losses.values()]).clamp(min=SMALLEST_LOSS)
+        shares = torch.softmax(self.logits[places].cpu().double(), dim=0) / values
         weights = (len(places) * shares / shares.sum()).tolist()
         used = dict(zip(losses, weights, strict=True))
         self.remember(used)
@@ -68,7 +68,7 @@ class FAMO(LossBalancer):
         both = [task for task in before if task in after]
         places = [self.index_of(task) for task in both]
         gains = torch.log(_positive(before, both)) - torch.log(_positive(after, both))
-        shares = torch.softmax(self.logits[places].cpu(), dim=0)
+        shares = torch.softmax(self.logits[places].cpu().double(), dim=0)
         slope = torch.full_like(self.logits, torch.nan)
         slope[places] = (shares * (gains - shares @ gains)).to(slope) + self.decay * self.logits[places]
         self.adam.step(self.logits, slope)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from napari_mtlpath.tasks import Classification
+from napari_mtlpath.training.bag_sampling import bags_per_epoch
 from napari_mtlpath.training.bags import BagSource
 from napari_mtlpath.training.bags_job import BagsJob
 from napari_mtlpath.training.cohort_bags import CohortBagSource
@@ -68,7 +69,8 @@ def _teacher(config: BagsConfig, source: BagSource, place: torch.device) -> Iter
         return
     if not table.teacher:
         epochs = table.teacher_epochs or config.optimisation.epochs
-        yield f"A teacher is trained first, for {epochs} epochs on a draw of kind {table.teacher_sampling!r}."
+        count = bags_per_epoch(source, config.sampling.model_copy(update={"bags": table.teacher_sampling}))
+        yield f"A teacher is trained first, for {epochs} epochs of {count} bags ({table.teacher_sampling})."
         return
     teacher = load_teacher(table.teacher, encoder=source.encoder, tasks=source.tasks, device=place)
     yield f"The teacher is {teacher.card.name} ({teacher.card.weights_sha256[:12]}…)."

@@ -51,16 +51,21 @@ def train_bags(
     finished: list[Run] = []
     for number, fold in enumerate(folds, start=1):
         finished.append(fold.run)
-        if resume and number < len(folds) and fold.run.is_finished():
+        is_last = number == len(folds)
+        if resume and not is_last and fold.run.is_finished():
             continue
         with closing(_train_fold(fold, finished, device=device, resume=resume)) as reports:
             for report in reports:
-                whole = output if number == len(folds) and report.output is not None else None
-                yield replace(report, output=whole)
-        if len(folds) > 1:
-            fold.run.note_finished()
-    for run in finished:
-        run.forget_finished()
+                if report.output is None:
+                    yield report
+                    continue
+                # Noted before anybody can stop: who does so at this report finds the model finished.
+                if is_last:
+                    for run in finished:
+                        run.forget_finished()
+                else:
+                    fold.run.note_finished()
+                yield replace(report, output=output if is_last else None)
 
 
 def _train_fold(
@@ -81,8 +86,9 @@ def _train_fold(
                 job = BagsJob(first.config, fold.source, device=device, name=fold.name)
                 with closing(first.reports(job, resume=resume)) as reports:
                     for report in reports:
+                        if report.output is not None:
+                            first.note_finished()
                         yield replace(report, output=None)
-                first.note_finished()
         teacher = load_teacher(named, encoder=fold.source.encoder, tasks=fold.source.tasks, device=device)
         run = replace(run, key=_key(run.key, teacher.card.weights_sha256), stage=_stage(run.stage, "student"))
     job = BagsJob(config, fold.source, device=device, teacher=teacher, name=fold.name)

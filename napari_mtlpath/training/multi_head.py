@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from napari_mtlpath.nn.representation import Representation
 from napari_mtlpath.tasks import Task
 
 
@@ -22,6 +23,9 @@ class MultiHead(nn.Module):
     dropout
         On the normalised embedding, while training.
     """
+
+    represents = True
+    representation: Representation | None = None
 
     def __init__(self, network: nn.Module, *, features: int, tasks: Sequence[Task], dropout: float = 0.0) -> None:
         super().__init__()
@@ -42,6 +46,8 @@ class MultiHead(nn.Module):
     ) -> dict[str, Float[Tensor, "tile output"]]:
         """Return the logits of the `wanted` tasks for embeddings."""
         features = self.dropout(self.norm(features))
+        if self.representation is not None:
+            features = self.representation.cut(features)
         return {name: self.heads[name](features) for name in (self.heads if wanted is None else wanted)}
 
     def task_parameters(self, task: str) -> list[nn.Parameter]:

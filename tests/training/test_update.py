@@ -13,6 +13,7 @@ from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.plugins import PluginFolder
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.training.losses.supervised import task_loss
+from napari_mtlpath.training.multi_head import MultiHead
 from napari_mtlpath.training.update import Update
 
 FOLDER = PluginFolder("napari_mtlpath.nn.aggregators", contract=Aggregator, noun="aggregator")
@@ -341,3 +342,24 @@ def test_every_method_trains_a_small_cohort(name: str) -> None:
         update.balancer.losses.step_ended(facts.losses, after)
         update.balancer.losses.epoch_ended(facts.losses)
     assert all(loss.item() < 0.85 * start[task] for task, loss in losses_of(model).items())
+
+
+@pytest.mark.parametrize("level", ["parameters", "representation"])
+def test_a_tile_encoder_with_heads_is_balanced_like_an_aggregator(level: str) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 6), nn.Tanh())
+    model = MultiHead(network, features=6, tasks=TASKS).double().eval()
+    tiles = torch.randn(7, 5, dtype=torch.float64, generator=seeded(1))
+
+    def losses() -> dict[str, Tensor]:
+        return {name: answer.square().mean() for name, answer in model.answer(model.network(tiles)).items()}
+
+    torch.stack(list(losses().values())).mean().backward()
+    expected = gradients_of(model)
+    model.zero_grad(set_to_none=True)
+    update = Update(model, Balancer(Equal(NAMES), PlainSum(), name="sum"), level=level)
+    with update.recording():
+        recorded = losses()
+    update.backward(recorded)
+    for name, gradient in gradients_of(model).items():
+        torch.testing.assert_close(gradient, expected[name])

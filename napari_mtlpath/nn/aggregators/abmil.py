@@ -1,18 +1,14 @@
 """Gated attention pooling, one attention branch per task."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from napari_mtlpath.nn.aggregator import Aggregator, check_tasks
-from napari_mtlpath.nn.options import check_count, check_dropout, plain_options, read_options
+from napari_mtlpath.nn.configured import ConfiguredAggregator
+from napari_mtlpath.nn.options import check_count, check_dropout
 from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
-from napari_mtlpath.nn.seeding import initialised_by
-from napari_mtlpath.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +35,7 @@ class AbmilOptions:
         check_dropout("dropout", self.dropout)
 
 
-class GatedABMIL(Aggregator):
+class GatedABMIL(ConfiguredAggregator):
     r"""Attention-based multiple instance learning with a gate (Ilse et al., 2018, arXiv:1802.04712, eq. 9).
 
     :math:`h_n = ReLU(W x_n)` is shared; per task m
@@ -56,44 +52,13 @@ class GatedABMIL(Aggregator):
     """
 
     represents = True
+    options_kind = AbmilOptions
+    architecture: AbmilOptions
 
-    def __init__(
-        self,
-        *,
-        tasks: Sequence[Task],
-        features: int,
-        architecture: AbmilOptions,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__()
-        check_count("features", features)
-        self.tasks = check_tasks(tasks)
-        self.features = features
-        self.architecture = architecture
-        with initialised_by(generator):
-            self.projection = nn.Sequential(
-                nn.Linear(features, architecture.width), nn.ReLU(), nn.Dropout(architecture.dropout)
-            )
-            self.pools = nn.ModuleList(GatedPool(architecture, outputs=task.outputs) for task in self.tasks)
-
-    @classmethod
-    def build(
-        cls,
-        *,
-        tasks: Sequence[Task],
-        features: int,
-        options: Mapping[str, Any],
-        generator: torch.Generator | None = None,
-    ) -> "GatedABMIL":
-        """Build from a plain table of the options of :class:`AbmilOptions`."""
-        return cls(
-            tasks=tasks, features=features, architecture=read_options(AbmilOptions, options), generator=generator
-        )
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The plain table from which :meth:`build` makes this architecture again."""
-        return plain_options(self.architecture)
+    def _assemble(self) -> None:
+        width, dropout = self.architecture.width, self.architecture.dropout
+        self.projection = nn.Sequential(nn.Linear(self.features, width), nn.ReLU(), nn.Dropout(dropout))
+        self.pools = nn.ModuleList(GatedPool(self.architecture, outputs=task.outputs) for task in self.tasks)
 
     def forward(
         self,

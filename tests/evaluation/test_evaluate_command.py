@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from made_predictions import made
+from synthetic import tissue, write_aperio_like
 from typer.testing import CliRunner
 
+from napari_mtlpath.cli.isolation import Failed
 from napari_mtlpath.cli.main import app
 from napari_mtlpath.evaluation.prediction_files import write_predictions
 from napari_mtlpath.evaluation.predictions import Predictions
@@ -255,3 +258,47 @@ def test_slides_without_features_are_named_with_what_to_do(tmp_path: Path, model
 
     assert "slide 'CANARY-1-0.svs' has no features" in said
     assert "mtlpath extract" in said
+
+
+class _InThisProcess:
+    """Stands for `IsolatedWork`: what matters here is the result, and a child would import torch again."""
+
+    def __init__(self, prepare: Callable, *, silence_seconds: float) -> None:
+        self._work = prepare()
+
+    def run(self, slide: Path) -> Iterator[object]:
+        try:
+            yield from self._work(slide)
+        except (OSError, ValueError) as error:
+            yield Failed(message=str(error))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_slides_without_features_are_read_as_predict_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers about a slide are those of `mtlpath predict`; a broken slide costs that slide."""
+    monkeypatch.setattr("napari_mtlpath.cli.cohort_answers.IsolatedWork", _InThisProcess)
+    slides = tmp_path / "slides"
+    slides.mkdir()
+    write_aperio_like(slides / "a.svs", tissue(700, 900), mpp=0.375)
+    (slides / "b.svs").write_bytes(b"no slide")
+    table = tmp_path / "cohort.csv"
+    table.write_text("PATIENT,FILENAME,basophils\nP1,a.svs,absent\nP2,b.svs,present\n", encoding="utf-8")
+    out = tmp_path / "out"
+
+    said = run(
+        *("evaluate", table, "--model", MODEL, "--task", "basophils", "--slides", slides, "--out", out),
+        *("--draws", 100),
+        status=3,
+    )
+
+    assert "Error: b.svs" in said
+    assert written(out)["tasks"]["basophils"]["counts"] == {"absent": 1, "present": 0}
+    assert "No sample is 'present'" in " ".join(written(out)["tasks"]["basophils"]["notes"])
+    exported = json.loads((out / "slides" / "a" / "predictions.json").read_text(encoding="utf-8"))
+    model = load_model(MODEL, device="cpu")
+    logit = _logit(model, [read_features(out / "features" / "a.svs.h5").features])
+    assert exported["tasks"]["basophils"]["score"] == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-6)

@@ -16,11 +16,15 @@ from napari_mtlpath.cohort.ledger import Entry, Ledger, Status
 from napari_mtlpath.cohort.recipe import Recipe, SlideJob
 from napari_mtlpath.slides.fingerprint import fingerprint
 from napari_mtlpath.slides.resolution import ResolutionMemory
+from napari_mtlpath.tables.feature_files import SUFFIX
 
 logger = logging.getLogger(__name__)
 
 LOOKING_THREADS = 8
 """Files whose identity is looked at together: that waits for the storage, not for the processor."""
+
+HALF_WRITTEN = f".*.partial-{'[0-9a-f]' * 32}{SUFFIX}"
+"""Names that :func:`napari_mtlpath.files.replacing` gives to feature files before they are whole."""
 
 Mpp = tuple[float, float]
 
@@ -130,7 +134,7 @@ def entry_of(job: SlideJob, out: Path, *, status: Status, **facts: str | int) ->
 
 def sweep(out: Path) -> None:
     """Remove what killed workers left behind: half-written files and claims. Only who holds the ledger may."""
-    for path in (*out.rglob(".*.partial-*"), *(out / FOLDER).glob("*")):
+    for path in (*out.rglob(HALF_WRITTEN), *(out / FOLDER).glob("*")):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not there
         (out / FOLDER).rmdir()

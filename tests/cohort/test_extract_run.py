@@ -5,11 +5,14 @@ from types import SimpleNamespace
 import pytest
 from cohort_parts import planned, write_slides
 from distributed import KilledWorker
+from typer.testing import CliRunner
 
+from napari_mtlpath.cli.main import app
 from napari_mtlpath.cohort.claims import claim
-from napari_mtlpath.cohort.cluster import Pool
+from napari_mtlpath.cohort.cluster import Pool, _thread_notes, workers_at
 from napari_mtlpath.cohort.extract import MOST_TRIES, SchedulerLost, extract
 from napari_mtlpath.cohort.ledger import Ledger, Status
+from napari_mtlpath.cohort.plan import sweep
 from napari_mtlpath.cohort.reports import NoWorkers, SlideEnded, TilesDone, WorkerDied
 from napari_mtlpath.cohort.worker import Outcome, OutputRefused
 
@@ -170,3 +173,68 @@ def test_missing_workers_are_said_once(plan, tmp_path, monkeypatch):
     reports, entries = run(plan, client, tmp_path)
     assert sum(isinstance(report, NoWorkers) for report in reports) == 1
     assert sum(isinstance(report, SlideEnded) for report in reports) == len(entries) == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        ("tcp://127.0.0.1:8786", False),
+        ("tcp://localhost:8786", False),
+        ("tls://10.0.0.1:8786", False),
+        ("tcp://10.0.0.1:8786", True),
+        ("tcp://0.0.0.0:8786", True),
+    ],
+)
+def test_open_port_of_a_foreign_scheduler_is_warned_of(address, warned, monkeypatch):
+    class Connected(ScriptedClient):
+        dashboard_link = "http://there/status"
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+    monkeypatch.setattr("distributed.Client", lambda address, timeout: Connected(None))
+    with workers_at(address) as pool:
+        assert any("can run code on its workers" in note for note in pool.notes) == warned
+        assert pool.dashboard == "http://there/status"
+
+
+def test_workers_with_several_threads_are_pointed_out(monkeypatch):
+    assert "--nthreads 1" in _thread_notes({"a": 1, "b": 4})[0]
+    assert _thread_notes({"a": 1}) == ()
+
+
+def test_scheduler_that_does_not_answer_is_said_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_mtlpath.cohort.cluster.CONNECTING_SECONDS", 0.2)
+    scans = write_slides(tmp_path / "scans", a=300)
+    words = ["extract", str(scans), "--encoder", "colour-stats", "--tile-um", "16", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, [*words, "--scheduler", "tcp://127.0.0.1:9"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "No dask scheduler answers at 'tcp://127.0.0.1:9'" in result.stderr
+    result = CliRunner().invoke(app, [*words, "--scheduler", "tcp://127.0.0.1:9", "--workers", "2"])
+    assert "not both" in result.stderr
+
+
+def test_every_fault_of_a_slide_table_has_a_line_of_its_own(tmp_path):
+    (tmp_path / "slides.csv").write_text("FILENAME\nno\x1b[2J.svs\nnone.svs\n")
+    words = ["extract", str(tmp_path / "slides.csv"), "--encoder", "colour-stats", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert [line.startswith("Error: slides.csv, column 'FILENAME'") for line in result.stderr.splitlines()] == [
+        True
+    ] * 2
+    assert "\x1b" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_what_killed_workers_left_is_swept_away(tmp_path):
+    kept = [tmp_path / "a.h5", tmp_path / "sub" / ".mine.partial-copy.h5", tmp_path / ".hidden"]
+    left = [tmp_path / "sub" / f".a b.partial-{'0f' * 16}.h5", tmp_path / ".in-work" / "x.1"]
+    for path in (*kept, *left):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    sweep(tmp_path)
+    assert [path.exists() for path in (*kept, *left)] == [True] * 3 + [False] * 2
+    assert not (tmp_path / ".in-work").exists()

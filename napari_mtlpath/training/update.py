@@ -236,10 +236,10 @@ class Update:
         if method is None or not points:
             measured = TaskGradients.measured(weighted, points) if points else None
             torch.stack(list(weighted.values())).mean().backward()  # type: ignore[no-untyped-call]  # torch's own
-            return measured
-        gradients = TaskGradients.of(weighted, points)
-        measured = gradients.balance(method, generator=self.generator, cosines=cosines)
-        if representation is not None and self.uses_representation:
+        else:
+            gradients = TaskGradients.of(weighted, points)
+            measured = gradients.balance(method, generator=self.generator, cosines=cosines)
+        if representation is not None:  # also where nothing shared learns: what is private may lie below it
             _carry_on(representation)
         return measured
 
@@ -250,7 +250,7 @@ class Update:
         shared: list[Tensor] = [parameter for parameter in self.module.shared_parameters() if parameter.requires_grad]
         if not self.uses_representation or not shared:
             return shared
-        if representation is None or not representation.leaves:
+        if representation is None:
             raise ValueError(
                 "Balancing at the shared representation needs a recording of the forward passes; found none. "
                 "Compute the losses inside Update.recording(), or set level to 'parameters'."

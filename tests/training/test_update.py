@@ -363,3 +363,25 @@ def test_a_tile_encoder_with_heads_is_balanced_like_an_aggregator(level: str) ->
     update.backward(recorded)
     for name, gradient in gradients_of(model).items():
         torch.testing.assert_close(gradient, expected[name])
+
+
+def test_an_extension_learns_below_the_representation_where_nothing_shared_does() -> None:
+    model = made("mecds", double=True).extended(Regression(name="age"), generator=seeded(5))
+    bag = torch.randn(9, FEATURES, dtype=torch.float64, generator=seeded(1))
+
+    def losses() -> dict[str, Tensor]:
+        return {"age": model(bag).tasks["age"].logits.square().mean()}
+
+    Update(model, parse("equal", tasks=["age"])).backward(losses())
+    expected = gradients_of(model)
+    model.zero_grad(set_to_none=True)
+    update = Update(model, parse("upgrad", tasks=["age"]), level="representation")
+    with update.recording():
+        recorded = losses()
+    update.backward(recorded)
+    found = gradients_of(model)
+    assert sum(gradient is not None for gradient in expected.values()) > 5
+    for name, gradient in expected.items():
+        assert (found[name] is None) == (gradient is None), name
+        if gradient is not None:
+            torch.testing.assert_close(found[name], gradient)

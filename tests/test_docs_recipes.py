@@ -57,6 +57,14 @@ def test_the_aggregator_of_the_recipe_keeps_to_the_contract(monkeypatch: pytest.
         aggregator.build(tasks=tasks, features=6, options={"unknown": 1})
 
 
+def test_the_balancing_method_of_the_recipe_keeps_to_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = module_of("add-a-balancing-method.md", monkeypatch).UnitSum()
+    rows = torch.tensor([[3.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    torch.testing.assert_close(method(rows, generator=torch.Generator()), torch.tensor([2.0, 2.0]))
+    torch.testing.assert_close(method(1e-20 * rows, generator=torch.Generator()), torch.tensor([2e-20, 2e-20]))
+    torch.testing.assert_close(method(rows[:1], generator=torch.Generator()), rows[0])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_and_picture_of_a_page_is_there(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))

@@ -78,6 +78,8 @@ class BagSource(ABC):
         Whether no tile has a label.
     training_labels
         Labels of the training bags, NaN where unknown, [sample, task]; None where bags are made up as they are needed.
+    notes
+        What a person should know about the data before training starts, one sentence each.
     digest
         Changes when the data do: a checkpoint belongs to one. Empty where the config says it all.
     """
@@ -89,6 +91,7 @@ class BagSource(ABC):
     facts: Mapping[str, str | int]
     slide_labels_only: bool = True
     training_labels: Float[Tensor, "sample task"] | None = None
+    notes: tuple[str, ...] = ()
     digest: str = ""
 
     @abstractmethod

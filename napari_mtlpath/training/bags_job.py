@@ -103,11 +103,11 @@ class BagsJob(Job):
         return [bags[index] for index in chosen.tolist()]
 
     def warnings(self) -> list[str]:
-        """Return what a person should know about the labels before training starts."""
+        """Return what a person should know about the data before training starts."""
+        said = list(self.source.notes)
         labels = self.source.training_labels
         if labels is None:
-            return []
-        said = []
+            return said
         for column, task in enumerate(self.source.tasks):
             known = labels[~labels[:, column].isnan(), column]
             if len(set(known.tolist())) < 2:

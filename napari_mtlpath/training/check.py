@@ -1,6 +1,6 @@
 """What a config would train, found out without training: data read, tables checked, the network built."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -33,18 +33,12 @@ def check(config: TrainConfig, *, data: tuple[Path, ...] = (), device: torch.dev
             yield from _about(job, config)
         case BagsConfig():
             sources = bag_sources(config, folders=data, device=place)
-            yield from _notes(sources)
             for number, source in enumerate(sources, start=1):
                 if len(sources) > 1:
                     yield f"Fold {number} of {len(sources)}:"
                 yield from _parts(source)
             yield from _teacher(config, sources[0], place)
             yield from _about(BagsJob(config, sources[0], device=place), config)
-
-
-def _notes(sources: Sequence[BagSource]) -> Iterator[str]:
-    if isinstance(sources[0], CohortBagSource):
-        yield from sources[0].notes
 
 
 def _parts(source: BagSource) -> Iterator[str]:

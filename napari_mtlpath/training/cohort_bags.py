@@ -16,6 +16,7 @@ from napari_mtlpath.tables.split_file import write_split
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.training.bags import Answer, Bag, BagSource, CardMetrics
 from napari_mtlpath.training.cohort_data import CohortData, LazyBags
+from napari_mtlpath.training.feature_files import FeatureFiles
 from napari_mtlpath.training.run_predictions import RunName, card_figures, predict_parts
 
 SPLIT_FILE = "split.json"
@@ -110,6 +111,7 @@ class CohortBagSource(BagSource):
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        self._check_files()
         count, means = 0, []
         total = torch.zeros(self.encoder.features, dtype=torch.float64)
         squares = torch.zeros_like(total)
@@ -122,6 +124,14 @@ class CohortBagSource(BagSource):
         mean = total / count
         spread = (squares / count - mean.square()).clamp_min(0.0).sqrt()
         return mean.float(), spread.float(), torch.stack(means)
+
+    def _check_files(self) -> None:
+        """Read every file once: one that cannot be used is found now, not when the last epoch is over."""
+        names: dict[FeatureFiles, list[str]] = {}
+        for bags in self.parts.values():
+            names.setdefault(bags.files, []).extend(file for sample in bags.samples for file in sample.files)
+        for files, slides in names.items():
+            files.check(slides)
 
     def _facts(self, data: CohortData, external: CohortData | None) -> dict[str, str | int]:
         slides = sum(len(sample.files) for bags in self.parts.values() for sample in bags.samples)

@@ -1,7 +1,7 @@
 """Feature files of a cohort, read when they are needed and kept in memory up to a limit."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from napari_mtlpath.features.h5 import FeatureFile, LengthUnit, read_features
 from napari_mtlpath.tables.feature_files import feature_file
+
+MOST_FAULTS = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,12 +48,18 @@ class FeatureFiles:
         Length that every embedding must have.
     most_bytes
         Memory for what was read; a file larger than that is read each time.
+
+    Attributes
+    ----------
+    good
+        Slides whose file was read without a fault.
     """
 
     def __init__(self, folder: Path, *, features: int, most_bytes: int) -> None:
         self.folder = folder
         self.features = features
         self.most_bytes = most_bytes
+        self.good: set[str] = set()
         self._kept: OrderedDict[str, TileFeatures] = OrderedDict()
         self._bytes = 0
 
@@ -78,6 +86,25 @@ class FeatureFiles:
             below = float(coordinates[-1][:, 0].max()) + 1.0
         return TileFeatures(features=torch.cat([part.features for part in parts]), coordinates=torch.cat(coordinates))
 
+    def check(self, names: Iterable[str]) -> None:
+        """Read the files of slides that nobody has read yet.
+
+        Raises
+        ------
+        ValueError
+            With every file that is missing, damaged, of another length, or holds values that are not finite.
+        """
+        faults = []
+        for name in names:
+            if name not in self.good:
+                try:
+                    self._slide(name)
+                except (ValueError, OSError) as error:
+                    faults.append(str(error))
+        if faults:
+            more = f" And {len(faults) - MOST_FAULTS} more." if len(faults) > MOST_FAULTS else ""
+            raise ValueError(f"{len(faults)} feature files cannot be used. {' '.join(faults[:MOST_FAULTS])}{more}")
+
     def _slide(self, name: str) -> TileFeatures:
         if name in self._kept:
             self._kept.move_to_end(name)
@@ -91,6 +118,7 @@ class FeatureFiles:
                 f"{path.name} holds embeddings of length {slide.features.shape[1]}; expected {self.features}. "
                 "Name the encoder that made the files."
             )
+        self.good.add(name)
         if slide.bytes <= self.most_bytes:
             self._kept[name] = slide
             self._bytes += slide.bytes

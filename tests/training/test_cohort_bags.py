@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.encoders.families.colour_stats import ColourStatistics
 from napari_mtlpath.evaluation.prediction_files import read_predictions
 from napari_mtlpath.tables.problems import TableError
+from napari_mtlpath.training.bags_job import BagsJob
 from napari_mtlpath.training.cohort_bags import CohortBagSource
 from napari_mtlpath.training.config import BagsConfig
 from napari_mtlpath.training.feature_files import FeatureFiles
@@ -151,6 +153,20 @@ def test_the_split_of_a_run_makes_the_same_split_again(cohort: Path, tmp_path: P
     assert again.split.digest == source.split.digest
     with pytest.raises(ValueError, match="found both"):
         sources(cohort, cohort_config(split=str(tmp_path / "split.json"), folds=3))
+
+
+def test_files_that_cannot_be_used_are_all_named_before_the_first_step(tmp_path: Path):
+    write_cohort(tmp_path, patients=20)
+    (source,) = sources(tmp_path, cohort_config())
+    damaged = [source.parts[part].samples[0].files[0] for part in ("train", "test")]
+    for name in damaged:
+        path = tmp_path / "features" / f"{Path(name).stem}.h5"
+        with h5py.File(path, "r+") as file:
+            file["feats"][0, 0] = np.nan
+    (source,) = sources(tmp_path, cohort_config())
+    with pytest.raises(ValueError, match="2 feature files cannot be used") as caught:
+        BagsJob(cohort_config(), source, device=torch.device("cpu"))
+    assert all(Path(name).stem in str(caught.value) for name in damaged)
 
 
 def test_features_of_another_length_are_refused(tmp_path: Path):

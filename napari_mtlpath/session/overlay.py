@@ -22,8 +22,14 @@ Magma is not among them: its upper end is the colour of a stained smear.
 RANGE_TOPS = (0.1, 0.2, 0.5, 1.0)
 """Upper ends of the scale of a measured task, as shares of its range: what is rare would else have no colour."""
 
-RELATIVE_TOPS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
-"""Upper ends of the scale of relative importance: few steps, so that colours rarely change while tiles arrive."""
+RELATIVE_TOPS = (1.25, 1.5, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+"""Upper ends of the scale of relative importance: few steps, so that colours rarely change while tiles arrive.
+
+The first is a quarter above the average: what differs by less is left faint, because it hardly differs.
+"""
+
+USUAL_TOP = 2.0
+"""Upper end of that scale before any tile is known."""
 
 
 EVEN = 1.0
@@ -164,7 +170,8 @@ def colour_scale(kind: OverlayKind, task: Task, heatmap: "Heatmap | None" = None
 def _relative(heatmap: "Heatmap | None", words: str) -> ColourScale:
     """Scale from the average tile to a round number that all but the highest hundredth of the tiles stay below."""
     reach = _reach(heatmap)
-    top = next((step for step in RELATIVE_TOPS if reach is None or step >= reach), RELATIVE_TOPS[-1])
+    wanted = USUAL_TOP if reach is None else reach
+    top = next((step for step in RELATIVE_TOPS if step >= wanted), RELATIVE_TOPS[-1])
     return ColourScale(
         low=EVEN, high=top, unit="x the average tile", words=f"{words} Up to the average, 1, it is clear."
     )

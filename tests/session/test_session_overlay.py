@@ -60,7 +60,16 @@ def _heatmap(*values):
 
 
 @pytest.mark.parametrize(
-    ("values", "top"), [((np.nan,), 2), ((0.5, 1.5), 2), ((0, 4.9), 5), ((0, 60.0), 100), ((0, 9e9), 1000)]
+    ("values", "top"),
+    [
+        ((np.nan,), 2),
+        ((0.9, 1.1), 1.25),
+        ((0.5, 1.5), 1.5),
+        ((0.5, 1.9), 2),
+        ((0, 4.9), 5),
+        ((0, 60.0), 100),
+        ((0, 9e9), 1000),
+    ],
 )
 def test_relative_scales_end_at_a_round_number_above_the_values(values, top):
     scale = colour_scale(OverlayKind.ROUTING, TASKS[0], _heatmap(*values))

@@ -51,7 +51,9 @@ def test_the_first_tile_of_a_new_view_waits_and_the_last_does_not(qtbot, clock, 
     assert not refresher.waiting
 
 
-@pytest.mark.parametrize(("seconds", "interval"), [(0.001, REFRESH_INTERVAL_S), (0.05, 0.15), (5.0, LONGEST_INTERVAL_S)])
+@pytest.mark.parametrize(
+    ("seconds", "interval"), [(0.001, REFRESH_INTERVAL_S), (0.05, 0.15), (5.0, LONGEST_INTERVAL_S)]
+)
 def test_a_slow_redraw_leaves_the_next_one_more_time(qtbot, clock, seconds, interval):
     refresher, layer = Refresher(), Layer(clock, seconds)
     refresher.add(layer)

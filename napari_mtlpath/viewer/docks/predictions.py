@@ -44,6 +44,7 @@ class PredictionsForm(QWidget):
         bridge.tasks_changed.connect(self._show_tasks)
         for news in (bridge.report_changed, bridge.slide_changed, bridge.model_changed, bridge.resolution_changed):
             news.connect(self._show)
+        bridge.busy_changed.connect(self._show)
         bridge.overlay_changed.connect(self._show_choice)
         self._show_tasks()
 
@@ -108,7 +109,8 @@ class PredictionsForm(QWidget):
         slide, report, result = session.slide, session.report, session.result
         scale = slide is not None and slide.resolution.known
         waiting = waiting_words(slide=slide is not None, model=session.model is not None, scale=scale)
-        self._waiting.say(waiting or ("" if report is not None else "The analysis starts…"))
+        hint = waiting or ("" if report is not None else "The analysis starts…")
+        self._waiting.say("" if session.busy else hint)  # what it is busy with stands above
         answers = {answer.task.name: answer for answer in result.tasks} if result is not None else {}
         for row in self._rows:
             row.show_answer(answers.get(row.task.name))

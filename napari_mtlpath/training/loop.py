@@ -1,5 +1,6 @@
 """The training loop: steps, validation, best weights, checkpoints, as a generator of reports."""
 
+import contextlib
 import logging
 import math
 import platform
@@ -21,6 +22,7 @@ from napari_mtlpath.training.journal import Journal
 from napari_mtlpath.training.optimisation import Optimisation, Pace
 from napari_mtlpath.training.private_random import PrivateRandom
 from napari_mtlpath.training.report import Phase, TrainingReport
+from napari_mtlpath.training.run_lock import locked
 from napari_mtlpath.training.schedule import cosine_factor
 from napari_mtlpath.training.step import Step
 from napari_mtlpath.training.update import Update
@@ -119,7 +121,13 @@ class Loop:
             If a batch does not fit into the memory, also in halves; the last checkpoint stays.
         ConnectionError
             If another process of the training died.
+        BlockingIOError
+            If another training writes to the same folder.
         """
+        with locked(self.folder) if self.processes.leads else contextlib.nullcontext():
+            yield from self._run(output, resume)
+
+    def _run(self, output: Path, resume: bool) -> Iterator[TrainingReport]:
         content = load_checkpoint(self.folder, key=self.key) if resume else None
         if content is not None:
             self._restore(content)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from table_job import TableJob, table_loop
 from torch import Tensor, nn
 
 from napari_mtlpath.training.averaging import round_to_float16
@@ -78,6 +79,25 @@ def test_resumed_training_ends_with_the_same_bits(tmp_path: Path):
     run(second, tmp_path / "halved")
     assert second.steps == 3 * second.steps_per_epoch
     assert all(torch.equal(whole.published[name], second.published[name]) for name in whole.published)
+
+
+def test_equal_weights_take_the_plain_step_bit_by_bit(tmp_path: Path):
+    job, plain = TableJob(batch=8), TableJob(batch=8)
+    list(table_loop(job, tmp_path, average=0.0, epochs=2).run(output=tmp_path / "model"))
+    weights = [parameter for parameter in plain.module.parameters() if parameter.ndim >= 2]
+    others = [parameter for parameter in plain.module.parameters() if parameter.ndim < 2]
+    optimizer = torch.optim.AdamW([{"params": weights, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}])
+    generator = torch.Generator().manual_seed(3)
+    for step, batch in enumerate(batch for epoch in (0, 1) for batch in plain.batches(epoch, generator)):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * 0.5 * (1 + math.cos(math.pi * step / 6))
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(plain.batch_losses(batch).values())).mean().backward()
+        torch.nn.utils.clip_grad_norm_(plain.module.parameters(), 5.0)
+        optimizer.step()
+    assert job.seen == plain.seen
+    last = dict(plain.module.state_dict())
+    assert all(torch.equal(value, last[name]) for name, value in job.published.items())
 
 
 def test_training_leaves_the_global_random_state_alone(tmp_path: Path):

@@ -56,16 +56,30 @@ class Provenance:
 
 
 def provenance_now(
-    *, slide: str, slide_fingerprint: str, model: str, model_digest: str, parameters: Mapping[str, Any]
+    *,
+    slide: str,
+    slide_fingerprint: str,
+    model: str,
+    model_digest: str,
+    parameters: Mapping[str, Any],
+    backend: str = "torch",
 ) -> Provenance:
-    """Return the provenance of a result made at this moment by this program."""
+    """Return the provenance of a result made at this moment by this program, its encoder computed by `backend`.
+
+    Examples
+    --------
+    >>> facts = {"slide": "a.svs", "slide_fingerprint": "1", "model": "m", "model_digest": "2", "parameters": {}}
+    >>> provenance_now(**facts, backend="OpenVINO (bfloat16)").program.endswith(", encoder through OpenVINO (bfloat16)")
+    True
+    """
+    through = "" if backend == "torch" else f", encoder through {backend}"
     return Provenance(
         slide=slide,
         slide_fingerprint=slide_fingerprint,
         model=model,
         model_digest=model_digest,
         parameters_digest=parameters_digest(parameters),
-        program=f"napari-mtlpath {version('napari-mtlpath')}",
+        program=f"napari-mtlpath {version('napari-mtlpath')}{through}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         user=_user(),
     )

@@ -44,11 +44,11 @@ class BagLosses:
         self.scaling = TargetScaling()
         self.class_weights: dict[str, Tensor] = {}
         if config.losses.regression != "range":
-            self.scaling = TargetScaling.of(source.tasks, _labels(source), kind=config.losses.regression)
+            self.scaling = TargetScaling.of(source.tasks, source.fixed_labels(), kind=config.losses.regression)
         if config.losses.class_weights == "balanced":
             for column, task in enumerate(source.tasks):
                 if isinstance(task, Classification):
-                    self.class_weights[task.name] = balanced_weights(task, _labels(source)[:, column]).to(device)
+                    self.class_weights[task.name] = balanced_weights(task, source.fixed_labels()[:, column]).to(device)
         self.learned = self.scaling.learned_tasks(source.tasks)
         self._criteria: Mapping[str, Criterion] = {task.name: self._criterion(task) for task in self.learned}
 
@@ -101,10 +101,3 @@ class BagLosses:
             return task_loss(task, logits[None], label[None], class_weights=weights)
 
         return criterion
-
-
-def _labels(source: BagSource) -> Tensor:
-    if source.training_labels is None:
-        source.training_bag(0)  # raises, and says what is expected
-        raise ValueError("Expected the labels of the training slides; found none.")
-    return source.training_labels

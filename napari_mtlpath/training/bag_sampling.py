@@ -15,19 +15,16 @@ def bags_of_epoch(source: BagSource, table: SamplingTable, *, epoch: int, genera
     if table.bags == "all":
         yield from source.train(epoch, generator)
         return
-    if source.training_labels is None:
-        source.training_bag(0)  # raises, and says what is expected
-        return
-    for row, counts_for in rows_of_epoch(source.tasks, source.training_labels, generator, balanced=True):
+    for row, counts_for in rows_of_epoch(source.tasks, source.fixed_labels(), generator, balanced=True):
         bag = source.training_bag(row)
         yield replace(bag, labels=masked(bag.labels, counts_for))
 
 
 def bags_per_epoch(source: BagSource, table: SamplingTable) -> int:
     """Return how many bags an epoch shows."""
-    if table.bags == "all" or source.training_labels is None:
+    if table.bags == "all":
         return source.bags_per_epoch
-    return epoch_length(source.tasks, source.training_labels, balanced=True)
+    return epoch_length(source.tasks, source.fixed_labels(), balanced=True)
 
 
 def thinned(bag: Bag, table: SamplingTable, generator: torch.Generator) -> Bag:

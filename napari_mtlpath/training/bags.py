@@ -15,6 +15,11 @@ from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Task
 from napari_mtlpath.tiles.spec import TileSpec
 
+NO_FIXED_BAGS = (
+    "Expected a fixed set of training slides; found slides that are made up as they are needed. Use data of source "
+    "'cohort', or leave out what needs a fixed set (balanced sampling, class weights, scaled targets)."
+)
+
 CardMetrics = dict[str, dict[str, float | str]]
 
 
@@ -110,18 +115,21 @@ class BagSource(ABC):
     def statistics(self) -> tuple[Float[Tensor, " feature"], Float[Tensor, " feature"]]:
         """Return mean and standard deviation of the training tiles' features."""
 
-    def training_bag(self, row: int) -> Bag:
-        """Return the training bag of a row of `training_labels`.
+    def fixed_labels(self) -> Float[Tensor, "sample task"]:
+        """Return `training_labels`.
 
         Raises
         ------
         ValueError
             If the source has no fixed set of training bags.
         """
-        raise ValueError(
-            f"Expected a fixed set of training slides; found made-up ones (row {row} was asked for). "
-            "Use data of source 'cohort', or leave out what needs them (balanced sampling, class weights, scaling)."
-        )
+        if self.training_labels is None:
+            raise ValueError(NO_FIXED_BAGS)
+        return self.training_labels
+
+    def training_bag(self, row: int) -> Bag:
+        """Return the training bag of a row of `training_labels`; errors as for :meth:`fixed_labels`."""
+        raise ValueError(NO_FIXED_BAGS)
 
     def parts_to_predict(self) -> Mapping[str, Sequence[Bag]]:
         """Return the bags whose answers are kept with the model, by part; none where bags have no names."""

@@ -179,6 +179,22 @@ def test_tile_weight_without_tile_labels_is_refused(source: SmearBagSource):
         next(job.losses(0, torch.Generator().manual_seed(0)))
 
 
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"sampling": {"bags": "balanced"}},
+        {"losses": {"class_weights": "balanced"}},
+        {"losses": {"regression": "standard"}},
+    ],
+)
+def test_what_needs_a_fixed_set_of_slides_is_refused_for_made_up_ones(
+    tables: dict[str, object], source: SmearBagSource
+):
+    config = parse_config(tiny_config().model_dump() | tables)
+    with pytest.raises(ValueError, match="Expected a fixed set of training slides"):
+        BagsJob(config, source, device=torch.device("cpu"))
+
+
 def test_tile_labels_are_learned_where_there_are_some(source: SmearBagSource):
     config = tiny_config()
     config = config.model_copy(update={"aggregator": config.aggregator.model_copy(update={"tile_weight": 1.0})})

@@ -187,6 +187,7 @@ def _peers(path: Path, tiles: int) -> dict[str, list[str]]:
 
 def measure(rounds: int, tiles: int, slides: Path | None) -> None:
     small, large = large_slide("s20k", out=slides), large_slide("s60k", out=slides)
+    HOME.mkdir(parents=True, exist_ok=True)
     backend = "openvino" if importlib.util.find_spec("openvino") is not None else "torch"
     candidates = {
         "ours": _own("ours", small, tiles, backend),

@@ -28,7 +28,7 @@ def rows(tasks: int, *, seed: int, parameters: int = 30) -> Tensor:
 
 
 def problems() -> list[Tensor]:
-    return [rows(tasks, seed=seed, parameters=size) for tasks in SIZES for seed in range(3) for size in (3, 30)]
+    return [rows(tasks, seed=seed, parameters=size) for tasks in SIZES for seed in range(2) for size in (3, 30)]
 
 
 def method(name: str, **options: float) -> GramianBalancer:
@@ -117,7 +117,7 @@ def cagrad_parts(matrix: Tensor, c: float) -> tuple[Tensor, Tensor, float]:
     return mean, combined("cagrad", matrix, c=c) * (1.0 + c**2) / len(matrix), c * mean.norm().item()
 
 
-@pytest.mark.parametrize("c", [0.1, 0.4, 0.9])
+@pytest.mark.parametrize("c", [0.2, 0.8])
 def test_cagrad_stays_in_the_ball_and_helps_the_worst_off_task(c: float) -> None:
     for matrix in problems():
         mean, direction, radius = cagrad_parts(matrix, c)
@@ -125,7 +125,7 @@ def test_cagrad_stays_in_the_ball_and_helps_the_worst_off_task(c: float) -> None
         assert (matrix @ direction).min() >= (matrix @ mean).min() - 1e-9
 
 
-@pytest.mark.parametrize("c", [0.1, 0.4, 0.9])
+@pytest.mark.parametrize("c", [0.2, 0.8])
 def test_cagrad_is_optimal_as_its_dual_certifies(c: float) -> None:
     for matrix in problems():
         mean, direction, radius = cagrad_parts(matrix, c)

@@ -115,7 +115,7 @@ def test_uncert_learns_with_every_gradient_method(name: str) -> None:
     optimizer = torch.optim.AdamW(
         [{"params": list(model.parameters())}, {"params": update.own_parameters(), "weight_decay": 0.0}], lr=0.02
     )
-    for _ in range(60):
+    for _ in range(40):
         optimizer.zero_grad(set_to_none=True)
         facts = update.backward(model.losses())
         optimizer.step()

@@ -327,7 +327,7 @@ def test_every_method_trains_a_small_cohort(name: str) -> None:
     update = Update(model, parse(name, tasks=NAMES), generator=seeded(0))
     optimizer = torch.optim.AdamW([*model.parameters(), *update.own_parameters()], lr=0.03, weight_decay=0.0)
     start = {task: loss.item() for task, loss in losses_of(model).items()}
-    for _ in range(10):
+    for _ in range(7):
         if update.balancer.losses.needs_virtual_step:
             update.virtual_step(
                 train=lambda: losses_of(model), validation=lambda: losses_of(model, bags=1), learning_rate=0.03
@@ -341,7 +341,7 @@ def test_every_method_trains_a_small_cohort(name: str) -> None:
                 after = {task: loss.item() for task, loss in losses_of(model).items()}
         update.balancer.losses.step_ended(facts.losses, after)
         update.balancer.losses.epoch_ended(facts.losses)
-    assert all(loss.item() < 0.85 * start[task] for task, loss in losses_of(model).items())
+    assert all(loss.item() < 0.9 * start[task] for task, loss in losses_of(model).items())
 
 
 @pytest.mark.parametrize("level", ["parameters", "representation"])

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from cohort_parts import TILE_UM, planned, write_slides
+from cohort_parts import TILE_UM, planned, small_recipe, write_slides
 from synthetic import tissue, write_aperio_like
 
 from napari_mtlpath.cohort.claims import claim, verdict
@@ -42,14 +42,14 @@ def test_file_holds_the_embeddings_of_all_tissue_tiles_as_stamp_reads_them(scans
     job = job_of(scans, tmp_path)
     outcome = extract_slide(job)
     file = read_features(Path(job.target))
-    encoder = load_encoder("colour-stats")
+    encoder = load_encoder(job.recipe.encoder)
     assert (file.layout, file.unit, file.tile_side, file.tile_px) == (
         FeatureLayout.STAMP,
         LengthUnit.MICRONS,
         TILE_UM,
         encoder.tile_px,
     )
-    assert file.extractor == f"colour-stats-{encoder.digest[:8]}"
+    assert file.extractor == f"small-stats-{encoder.digest[:8]}"
     assert len(file.features) == outcome.tiles > 10
     slide = open_slide(scans / "a.svs")
     encoding = SimpleNamespace(
@@ -153,7 +153,7 @@ def test_result_that_cannot_be_written_stops_the_run(scans, tmp_path):
 
 
 def test_worker_with_another_encoder_refuses(scans, tmp_path):
-    recipe = replace(recipe_for("colour-stats", tile_um=TILE_UM), encoder_digest="0" * 64)
+    recipe = replace(small_recipe(), encoder_digest="0" * 64)
     with pytest.raises(WrongEncoder, match="same models folder"):
         extract_slide(job_of(scans, tmp_path, recipe=recipe))
 
@@ -195,7 +195,7 @@ def test_what_agrees_is_done_and_what_changed_is_not(scans, tmp_path):
     # The files say themselves what they are, so a lost ledger costs nothing.
     plan = planned(scans, out)
     assert (len(plan.done), plan.jobs) == (2, ())
-    assert len(planned(scans, out, recipe=recipe_for("colour-stats", tile_um=32.0)).jobs) == 2
+    assert len(planned(scans, out, recipe=small_recipe(32.0)).jobs) == 2
     assert len(planned(scans, out, mpp=0.4).jobs) == 2
     shutil.copy(scans / "b.svs", scans / "a.svs")
     plan = planned(scans, out)

@@ -18,6 +18,7 @@ install_import_hook(
         "napari_mtlpath.encoders",
         "napari_mtlpath.training",
         "napari_mtlpath.inference",
+        "napari_mtlpath.evaluation",
     ],
     "beartype.beartype",
 )

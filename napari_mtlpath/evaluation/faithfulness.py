@@ -133,7 +133,7 @@ def curves(score: Score, order: Int[NDArray[np.int64], " tile"], *, steps: Remov
         taken = min(round(share * count), count - 1)
         deletion.append(score(np.sort(order[taken:])))
         insertion.append(score(np.sort(order[: max(1, round(share * count))])))
-    return Curves(shares=np.array(steps), deletion=np.array(deletion), insertion=np.array(insertion))
+    return Curves(shares=np.array(steps), deletion=np.array(deletion, float), insertion=np.array(insertion, float))
 
 
 def random_curves(

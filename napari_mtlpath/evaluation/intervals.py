@@ -84,8 +84,9 @@ class Resampler:
         self.seed = seed
         self._column = {name: number for number, name in enumerate(names)}
         random = np.random.default_rng(seed)
-        drawn = random.integers(0, len(names), (draws, len(names)))
-        self._counts = np.stack([np.bincount(row, minlength=len(names)) for row in drawn]).astype(np.uint16)
+        self._counts = np.empty((draws, len(names)), dtype=np.uint16)
+        for row in self._counts:  # one at a time: all drawn numbers of a large cohort would fill the memory
+            row[:] = np.bincount(random.integers(0, len(names), len(names)), minlength=len(names))
 
     def weights(self, patients: Sequence[str]) -> Iterator[Float[NDArray[np.float64], "draw sample"]]:
         """Yield how often each sample is drawn, some draws at a time, [draw, sample]."""

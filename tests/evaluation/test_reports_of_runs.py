@@ -38,6 +38,12 @@ def comparison() -> Comparison:
     return compare(group_runs(runs), alone=group_runs(alone), options=OPTIONS)
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of a report's time; one test looks at the pictures."""
+    monkeypatch.setattr("napari_mtlpath.evaluation.report.files.has_pictures", lambda: False)
+
+
 class _Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -59,6 +65,7 @@ class _Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_no_report_names_a_sample_or_a_patient_unless_asked(tmp_path: Path, report: RunReport) -> None:
     for path in write_run_report(tmp_path, report):
         assert "CANARY" not in path.read_text(encoding="utf-8"), path.name
@@ -76,13 +83,16 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path, report: RunReport, 
 
     for name, pictures in (("evaluation.html", 4 + 4 + 1), ("comparison.html", 3)):
         page = _Page()
-        page.feed((tmp_path / name).read_text(encoding="utf-8"))
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        page.feed(text)
+        assert "CANARY" not in text
         assert page.open == []
         assert page.tags.count("svg") == pictures
         assert not {"script", "img", "iframe", "object", "link"} & set(page.tags)
         assert all(link.startswith("#") for link in page.links)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_json_and_csv_hold_the_figures_of_the_judge(tmp_path: Path, report: RunReport) -> None:
     write_run_report(tmp_path, report)
     values = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))

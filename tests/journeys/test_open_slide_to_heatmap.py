@@ -13,6 +13,8 @@ from synthetic import tissue, write_aperio_like
 from napari_mtlpath.folders import data_folder
 from napari_mtlpath.session.session import Session
 
+pytestmark = pytest.mark.timeout(900)
+
 CHECKOUT = Path(__file__).parents[2]
 PICTURES = CHECKOUT / "build" / "journeys"
 DOCS = CHECKOUT / "docs" / "images"
@@ -41,7 +43,7 @@ class Ears:
         session.report_changed.connect(self._wake)
         session.message.connect(self._hear)
 
-    def until(self, holds, timeout=240.0):
+    def until(self, holds, timeout=600.0):
         with self._changed:
             assert self._changed.wait_for(holds, timeout), f"{self._session.report}; {self.messages}"
 
@@ -121,7 +123,7 @@ def test_a_viewer_shows_slide_panel_and_heatmap(make_napari_viewer, qtbot, slide
     from napari_mtlpath.viewer.binding import binding_of, session_of
 
     def until(holds):
-        qtbot.waitUntil(holds, timeout=240_000)
+        qtbot.waitUntil(holds, timeout=600.000)
 
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1280, 800)

@@ -213,14 +213,14 @@ def test_a_slide_opened_while_another_was_asked_for_is_closed(stage, monkeypatch
 
     def open_slide(path, **_):
         begun.set()
-        assert go_on.wait(5)
+        assert go_on.wait(60)
         return slow
 
     monkeypatch.setattr("napari_mtlpath.session.opening.open_slide", open_slide)
     found = []
     worker = threading.Thread(target=lambda: found.append(stage.session.open_slide(tmp_path / "slow.svs")))
     worker.start()
-    assert begun.wait(5)
+    assert begun.wait(60)
     stage.session.attach_slide(quick)
     go_on.set()
     worker.join(5)

@@ -61,7 +61,7 @@ class FakeSlide:
         return self.cache.get((self.fingerprint, level, row, column))
 
     def load_tile(self, level: int, row: int, column: int) -> Pixels:
-        self.gate.wait(30)
+        self.gate.wait(120)
         if self.delay:
             time.sleep(self.delay)
         self.loads.append((level, row, column))
@@ -116,7 +116,7 @@ def our_threads() -> list[str]:
 def until(qtbot) -> Callable[..., None]:
     """Run the GUI loop until a condition holds."""
 
-    def wait(condition: Callable[[], bool], timeout: float = 20.0) -> None:
+    def wait(condition: Callable[[], bool], timeout: float = 60.0) -> None:
         qtbot.waitUntil(condition, timeout=round(timeout * 1000))
 
     return wait

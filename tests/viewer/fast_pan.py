@@ -23,7 +23,7 @@ def pump(seconds: float) -> None:
         time.sleep(0.002)
 
 
-def pump_until(condition, seconds: float = 30.0) -> None:
+def pump_until(condition, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         pump(0.02)

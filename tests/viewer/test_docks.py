@@ -54,7 +54,7 @@ class Bench:
         return report
 
     def until(self, condition):
-        self.qtbot.waitUntil(condition, timeout=10_000)
+        self.qtbot.waitUntil(condition, timeout=60_000)
 
 
 @pytest.fixture

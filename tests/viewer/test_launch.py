@@ -19,7 +19,7 @@ from napari_mtlpath.units import Microns, TilePixels
 from napari_mtlpath.zoo.card import ModelCard
 from napari_mtlpath.zoo.save import save_model
 
-pytestmark = pytest.mark.gui
+pytestmark = [pytest.mark.gui, pytest.mark.timeout(900)]
 
 TASKS = (Classification(name="witness"),)
 OPTIONS = {"width": 16, "heads": 2, "blocks": 1}
@@ -45,7 +45,7 @@ print(json.dumps(said))
 
 def photographed(slide: Path, model: str, *, folder: Path, patience: float) -> dict[str, Any]:
     asked = json.dumps({"slide": str(slide), "model": model, "folder": str(folder), "patience": patience})
-    ran = subprocess.run([sys.executable, "-c", CHILD, asked], capture_output=True, text=True, timeout=290, check=False)
+    ran = subprocess.run([sys.executable, "-c", CHILD, asked], capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
 

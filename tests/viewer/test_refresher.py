@@ -33,7 +33,7 @@ def test_the_first_tile_of_an_old_view_is_drawn_at_once(qtbot, clock):
     refresher, layer = Refresher(), Layer(clock)
     refresher.add(layer)
     refresher.post()
-    qtbot.waitUntil(lambda: layer.redraws == 1)
+    qtbot.waitUntil(lambda: layer.redraws == 1, timeout=60_000)
     assert not refresher.waiting
 
 
@@ -47,7 +47,7 @@ def test_the_first_tile_of_a_new_view_waits_and_the_last_does_not(qtbot, clock, 
     assert layer.redraws == 0
     assert refresher.waiting
     refresher.post(at_once=True)
-    qtbot.waitUntil(lambda: layer.redraws == 1)
+    qtbot.waitUntil(lambda: layer.redraws == 1, timeout=60_000)
     assert not refresher.waiting
 
 
@@ -58,5 +58,5 @@ def test_a_slow_redraw_leaves_the_next_one_more_time(qtbot, clock, seconds, inte
     refresher, layer = Refresher(), Layer(clock, seconds)
     refresher.add(layer)
     refresher.post()
-    qtbot.waitUntil(lambda: layer.redraws == 1)
-    qtbot.waitUntil(lambda: refresher.interval == pytest.approx(interval))
+    qtbot.waitUntil(lambda: layer.redraws == 1, timeout=60_000)
+    qtbot.waitUntil(lambda: refresher.interval == pytest.approx(interval), timeout=60_000)

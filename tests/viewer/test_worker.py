@@ -27,7 +27,7 @@ def test_a_result_arrives_in_the_gui_thread(until):
     worked_in, heard_in = heard[0]
     assert worked_in is not threading.main_thread()
     assert heard_in is threading.main_thread()
-    assert job.wait(5)
+    assert job.wait(60)
 
 
 def test_a_generators_reports_arrive_in_order_and_then_its_return(until):
@@ -48,7 +48,7 @@ def test_a_cancelled_generator_is_closed_and_says_nothing_more(until):
         try:
             while True:
                 yield 1
-                go_on.wait(10)
+                go_on.wait(60)
         finally:
             closed.set()
 
@@ -57,8 +57,8 @@ def test_a_cancelled_generator_is_closed_and_says_nothing_more(until):
     job.cancel()
     count = len(heard)
     go_on.set()
-    assert closed.wait(10)
-    assert job.wait(10)
+    assert closed.wait(60)
+    assert job.wait(60)
     until(lambda: not job.running)
     assert len(heard) == count
 

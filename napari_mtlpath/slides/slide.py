@@ -130,14 +130,14 @@ class Slide:
             raise IndexError(f"Level {level} has {rows} x {columns} tiles; there is no tile {row}, {column}.")
         return self._tile(level, row, column)
 
-    def _tile(self, level: int, row: int, column: int, *, passing: bool = False) -> Pixels:
+    def _tile(self, level: int, row: int, column: int) -> Pixels:
         key = self._key(level, row, column)
         flaw = self._flawed.get(key)
         fresh = flaw is None or time.monotonic() - flaw[1] < RETRY_SECONDS
         kept = self.cache.get(key) if fresh else None
         if kept is not None:
             return Pixels(array=kept, unreadable=flaw[0] if flaw else 0)
-        pixels = self._compute(self._rungs[level], level, row, column, passing=passing)
+        pixels = self._compute(self._rungs[level], level, row, column)
         if pixels.complete:
             self._flawed.pop(key, None)
         else:
@@ -168,15 +168,16 @@ class Slide:
         if height < 0 or width < 0:
             raise ValueError(f"A region needs a height and width of at least 0; found {height} x {width}.")
         rung = self._rungs[level]
+        if rung.factor == 1 and not self.cache.keeps(rung.tile[0] * rung.tile[1] * 3):
+            return self._tiles.assemble(rung.base, 1, (y, x, y + height, x + width), keep=False)
         out = np.empty((height, width, 3), np.uint8)
         if y < 0 or x < 0 or y + height > rung.info.height or x + width > rung.info.width:
             out[:] = np.array(self.facts.background, np.uint8)
         (high, wide), unreadable = rung.tile, 0
-        kept = self.cache.keeps(high * wide * 3)
         for row in range(max(0, y) // high, -(-min(rung.info.height, y + height) // high)):
             for column in range(max(0, x) // wide, -(-min(rung.info.width, x + width) // wide)):
                 alone = (row * high, column * wide, high, wide) == (y, x, height, width)
-                tile = self._tile(level, row, column, passing=not (kept or alone))
+                tile = self._tile(level, row, column)
                 if alone and tile.array.shape == out.shape:
                     return tile
                 unreadable += tile.unreadable
@@ -262,9 +263,9 @@ class Slide:
             return self._tiles.key(rung.base, row, column, 1)
         return self._tiles.key("level", level, row, column)
 
-    def _compute(self, rung: Rung, level: int, row: int, column: int, *, passing: bool) -> Pixels:
+    def _compute(self, rung: Rung, level: int, row: int, column: int) -> Pixels:
         if rung.factor == 1:
-            return self._tiles.read(rung.base, row, column, passing=passing)
+            return self._tiles.read(rung.base, row, column)
         y0, x0 = row * rung.tile[0], column * rung.tile[1]
         y1, x1 = min(y0 + rung.tile[0], rung.info.height), min(x0 + rung.tile[1], rung.info.width)
         if rung.direct:

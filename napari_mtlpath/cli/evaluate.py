@@ -59,11 +59,8 @@ def evaluate(
     COHORT) and stored in the model's folder; the test part is never used for it.
     """
     from napari_mtlpath.cli.cohort_answers import CohortFiles
-    from napari_mtlpath.cli.judging import CohortWishes, card_tables, cohort_sources, run_sources
+    from napari_mtlpath.cli.judging import CohortWishes, cohort_sources, run_sources
     from napari_mtlpath.evaluation.fit_tables import FitOptions
-    from napari_mtlpath.evaluation.judge import judge
-    from napari_mtlpath.evaluation.report.files import write_run_report
-    from napari_mtlpath.evaluation.report.values import run_values
 
     options = judge_options(specificity=specificity, rule=rule, draws=draws, seed=seed)
     target = out if out is not None else (source / "evaluation" if not model else Path("evaluation"))
@@ -87,25 +84,46 @@ def evaluate(
             sources = cohort_sources(wishes, progress=progress)
     else:
         sources = run_sources(source, part=part)
-    notes = list(sources.notes)
-    tables = card_tables(sources.card)
-    if calibrate:
-        tables, said = _calibrate(sources, FitOptions(coverage=coverage, judging=options))
-        notes += said
-    values: dict[str, object] = {"notes": notes}
-    if sources.test is not None:
-        report = judge(sources.test, selection=sources.held_out, tables=tables, options=options)
-        gain = _gain(sources.test, sources.held_out, single, options) if single else None
-        written = write_run_report(target, report, with_names=with_names, gain=gain)
-        values = run_values(report, gain=gain) | values | {"files": [str(path) for path in written]}
-    if as_json:
-        print_json(values)  # type: ignore[arg-type]  # plain values, as the report writes them
-    else:
-        _print(report if sources.test is not None else None, tables, notes, target)
+    fit = FitOptions(coverage=coverage, judging=options) if calibrate else None
+    _judge(sources, options, fit, single=single, target=target, with_names=with_names, as_json=as_json)
     for failure in sources.failed:
         typer.echo(f"Error: {printable(failure.slide)}: {printable(failure.message)}", err=True)
     if sources.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _judge(
+    sources: "Sources",
+    options: "JudgeOptions",
+    fit: "FitOptions | None",
+    *,
+    single: list[Path],
+    target: Path,
+    with_names: bool,
+    as_json: bool,
+) -> None:
+    """Fit what is asked for, judge what there is to judge, write the report and print it."""
+    from napari_mtlpath.cli.judging import card_tables
+    from napari_mtlpath.evaluation.judge import judge
+    from napari_mtlpath.evaluation.report.files import write_run_report
+    from napari_mtlpath.evaluation.report.values import run_values
+
+    notes = list(sources.notes)
+    tables = card_tables(sources.card)
+    if fit is not None:
+        tables, said = _calibrate(sources, fit)
+        notes += said
+    values: dict[str, object] = {"notes": notes}
+    report = None
+    if sources.test is not None:
+        report = judge(sources.test, selection=sources.held_out, tables=tables, options=options)
+        gain = _gain(sources.test, sources.held_out, single, options) if single else None
+        written = write_run_report(target, report, with_names=with_names, gain=gain)
+        values = run_values(report, gain=gain) | {"notes": [*notes, *report.notes], "files": list(map(str, written))}
+    if as_json:
+        print_json(values)  # type: ignore[arg-type]  # plain values, as the report writes them
+    else:
+        _print(report, tables, notes, target)
 
 
 def judge_options(*, specificity: float, rule: str, draws: int, seed: int) -> "JudgeOptions":

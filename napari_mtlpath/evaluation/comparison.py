@@ -12,6 +12,9 @@ from napari_mtlpath.evaluation.predictions import Predictions
 from napari_mtlpath.evaluation.silhouette import SILHOUETTE, silhouette_answers
 from napari_mtlpath.tasks import Task
 
+TRIVIAL = "trivial answer"
+"""Stands in the place of a run's repeats for the majority and the linear probe."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judged:
@@ -149,7 +152,7 @@ def compare(
     floors = list(dict.fromkeys(name for drawn in table.values() for name in drawn if name not in names))
     judged = [task for task in tasks.values() if table[task.name]]
     return Comparison(
-        runs={group.name: group.words for group in groups} | dict.fromkeys(floors, "trivial answer"),
+        runs={group.name: group.words for group in groups} | dict.fromkeys(floors, TRIVIAL),
         baseline=baseline,
         tasks=tuple(_task(task, table[task.name], differences, adjusted, options, names) for task in judged),
         gains=_gains(names, table, single, tasks) if alone else {},

@@ -1,6 +1,6 @@
 """A comparison of runs as a document for people."""
 
-from napari_mtlpath.evaluation.comparison import Comparison, TaskComparison
+from napari_mtlpath.evaluation.comparison import TRIVIAL, Comparison, TaskComparison
 from napari_mtlpath.evaluation.report import explain, plots
 from napari_mtlpath.evaluation.report.document import Document, Picture, Section, Table
 from napari_mtlpath.evaluation.report.numbers import NOTHING, p_value, with_interval
@@ -20,7 +20,8 @@ def comparison_document(comparison: Comparison, *, pictures: bool = True) -> Doc
     names = dict.fromkeys(metric.name for task in comparison.tasks for metric in task.metrics)
     words = [explain.WORDS[name] for name in names]
     sections.append(Section(title="What the figures mean", sentences=(*words, explain.INTERVAL, SEEDS, explain.FLOORS)))
-    return Document(title=f"Comparison of {len(comparison.runs)} runs", sections=tuple(sections))
+    runs = sum(words != TRIVIAL for words in comparison.runs.values())
+    return Document(title=f"Comparison of {runs} runs", sections=tuple(sections))
 
 
 def _overview(comparison: Comparison) -> Section:

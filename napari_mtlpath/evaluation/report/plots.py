@@ -83,7 +83,8 @@ def confusion_matrix(answers: Answers) -> str:
     def draw(axes: "Axes") -> None:
         axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1.2, edgecolors="white", linewidth=1)
         for row, column in np.ndindex(*counts.shape):
-            axes.text(column + 0.5, row + 0.5, f"{counts[row, column]}", ha="center", va="center")
+            ink = "white" if shares[row, column] > 0.6 else "black"
+            axes.text(column + 0.5, row + 0.5, f"{counts[row, column]}", ha="center", va="center", color=ink)
         places = np.arange(len(names)) + 0.5
         axes.set_xticks(places, names, rotation=30 if len(names) > 2 else 0)
         axes.set_yticks(places, names)

@@ -81,9 +81,10 @@ def extract(
         _say(ledger.notice, *plan.notes)
         if plan.jobs:
             _say(f"{len(plan.jobs)} of {len(found)} slides to do, {len(plan.done)} done before. Starting workers.")
-            pool = stack.enter_context(_pool(scheduler, workers, device))
-            _say(*pool.notes, f"Dashboard: {pool.dashboard}" if pool.dashboard else "")
-            _run(plan, pool, ended, out=out, ledger=ledger)
+            with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the run; what is done stays
+                pool = stack.enter_context(_pool(scheduler, workers, device))
+                _say(*pool.notes, f"Dashboard: {pool.dashboard}" if pool.dashboard else "")
+                _run(plan, pool, ended, out=out, ledger=ledger)
     entries = [*plan.done, *plan.quarantined, *ended]
     _conclude(entries, out, before={entry.target for entry in plan.done}, as_json=as_json)
     if len(entries) < len(found):
@@ -118,7 +119,7 @@ def _pool(scheduler: str | None, workers: int | None, device: str) -> "AbstractC
 
 
 def _run(plan: "Plan", pool: "Pool", ended: "list[Entry]", *, out: Path, ledger: "Ledger") -> None:
-    """Add to `ended` what ends; Ctrl-C ends the run, and what is done stays."""
+    """Add to `ended` what ends."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from napari_mtlpath.cohort.extract import extract as extraction
@@ -126,7 +127,6 @@ def _run(plan: "Plan", pool: "Pool", ended: "list[Entry]", *, out: Path, ledger:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     reports = extraction(plan, pool, out=out, ledger=ledger)
     with (
-        contextlib.suppress(KeyboardInterrupt),
         contextlib.closing(reports),
         Progress(*columns, console=console(stderr=True), transient=True) as progress,
     ):

@@ -82,7 +82,7 @@ def own_workers(count: int) -> Iterator[Pool]:
                 dashboard_address=f"{LOOPBACK}:0" if dashboard else None,
                 silence_logs=logging.CRITICAL,
             )
-        with cluster, Client(cluster) as client:
+        with _quiet(), cluster, Client(cluster) as client:
             notes = () if dashboard else ("There is no dashboard: it needs bokeh (pip install bokeh).",)
             link = client.dashboard_link if dashboard else ""
             yield Pool(client=client, dashboard=link, notes=notes, refill=partial(cluster.scale, count))
@@ -105,7 +105,7 @@ def workers_at(address: str) -> Iterator[Pool]:
         raise ConnectionError(
             f"No dask scheduler answers at {address!r}. Start one with 'dask scheduler' and give the address it prints."
         ) from error
-    with client:
+    with _quiet(), client:
         link = client.dashboard_link or ""
         yield Pool(client=client, dashboard=link, notes=(*_warnings(address), *_thread_notes(client.nthreads())))
 
@@ -126,6 +126,20 @@ def _thread_notes(threads: dict[str, Any]) -> tuple[str, ...]:
     if many == 0:
         return ()
     return (f"{many} workers have more than one thread; one slide at a time is open in each. Use --nthreads 1.",)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep dask from the terminal: what a user should know is said in our own words."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-PIECE = 16_384  # Columns taken to float64 at a time: ten rows of them stay in a processor's second cache.
+PIECE = 16_384  # Columns taken to float64 at a time: a few rows of them stay in a processor's cache.
 NEGLIGIBLE = 1e-24  # A squared norm below this share of the largest is rounding noise of float32.
 
 Weigh = Callable[[Tensor], Tensor]
@@ -37,8 +37,11 @@ def gramian_of(rows: Sequence[Sequence[Tensor | None]]) -> Float64[Tensor, "task
         device = flat[0].device
         total = totals.setdefault(device, torch.zeros(len(rows), len(rows), dtype=torch.float64, device=device))
         where = torch.tensor(present, device=device)
+        exact = torch.empty(len(flat), min(PIECE, len(flat[0])), dtype=torch.float64, device=device)
         for start in range(0, len(flat[0]), PIECE):
-            block = torch.stack([piece[start : start + PIECE] for piece in flat]).double()
+            block = exact[:, : len(flat[0]) - start]
+            for row, piece in zip(block, flat, strict=True):
+                row.copy_(piece[start : start + PIECE])
             total.index_put_((where[:, None], where[None, :]), block @ block.T, accumulate=True)
     gramian = torch.zeros(len(rows), len(rows), dtype=torch.float64)
     for total in totals.values():

@@ -40,7 +40,7 @@ def compare(
     """
     from napari_mtlpath.evaluation.comparison import compare as compare_groups
     from napari_mtlpath.evaluation.comparison import group_runs
-    from napari_mtlpath.evaluation.report.files import write_comparison
+    from napari_mtlpath.evaluation.report.files import NO_PICTURES, has_pictures, write_comparison
     from napari_mtlpath.evaluation.report.values import comparison_values
 
     options = judge_options(specificity=specificity, rule=rule, draws=draws, seed=seed)
@@ -55,6 +55,8 @@ def compare(
         print_json(comparison_values(comparison) | {"files": [str(path) for path in written]})
         return
     _print(comparison)
+    if not has_pictures():
+        console().print(NO_PICTURES)
     console().print(f"Report: {printable(out)}")
     console().print(f"{RESEARCH_USE_ONLY}.")
 

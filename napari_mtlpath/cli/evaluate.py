@@ -105,7 +105,7 @@ def _judge(
     """Fit what is asked for, judge what there is to judge, write the report and print it."""
     from napari_mtlpath.cli.judging import card_tables
     from napari_mtlpath.evaluation.judge import judge
-    from napari_mtlpath.evaluation.report.files import write_run_report
+    from napari_mtlpath.evaluation.report.files import NO_PICTURES, has_pictures, write_run_report
     from napari_mtlpath.evaluation.report.values import run_values
 
     notes = list(sources.notes)
@@ -118,6 +118,7 @@ def _judge(
     if sources.test is not None:
         report = judge(sources.test, selection=sources.held_out, tables=tables, options=options)
         gain = _gain(sources.test, sources.held_out, single, options) if single else None
+        notes += [] if has_pictures() else [NO_PICTURES]
         written = write_run_report(target, report, with_names=with_names, gain=gain)
         values = run_values(report, gain=gain) | {"notes": [*notes, *report.notes], "files": list(map(str, written))}
     if as_json:

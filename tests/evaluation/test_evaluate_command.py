@@ -102,6 +102,7 @@ def test_a_runs_own_answers_are_judged_where_they_lie(tmp_path: Path) -> None:
     said = run("evaluate", tmp_path / "run", "--draws", 100)
 
     assert "AUROC" in said
+    assert "napari-mtlpath[report]" in said  # no pictures: what to install
     assert "CANARY" not in said
     values = written(tmp_path / "run" / "evaluation")
     assert values["part"] == "test"

@@ -27,6 +27,9 @@ EVALUATION = "evaluation"
 COMPARISON = "comparison"
 
 
+NO_PICTURES = "The page has no pictures: they need matplotlib (pip install 'napari-mtlpath[report]')."
+
+
 def has_pictures() -> bool:
     """Return whether matplotlib is there to draw with."""
     return find_spec("matplotlib") is not None

@@ -168,7 +168,7 @@ def _compose_smear(archive: Path) -> Path:
     from napari_mtlpath.simulation.smear import Composer, SmearSpec
     from napari_mtlpath.simulation.smear_file import truth_path, write_smear
 
-    path = _samples_folder() / f"smear-{SMEAR_REVISION}.tiff"
+    path = _samples_folder() / f"simulated-smear-{SMEAR_REVISION}.tiff"  # the name says it wherever the slide is shown
     if path.is_file() and truth_path(path).is_file():
         return path
     try:

@@ -141,6 +141,7 @@ def test_the_smear_is_composed_once_of_cells_that_training_never_saw(cells_only:
     smear = sample("smear")
     assert smear.simulated
     path = smear.path()
+    assert path.name.startswith("simulated")
     truth = read_truth(truth_path(path))
     with np.load(truth_path(path)) as stored, zipfile.ZipFile(cells_only / samples.CELLS_FILE) as archive:
         table = archive.read("labels_val.csv").decode().splitlines()

@@ -1,5 +1,6 @@
 """What goes wrong in a training is handled or said, and never costs what was learned before."""
 
+import contextlib
 import csv
 import math
 from collections.abc import Callable, Iterator
@@ -130,22 +131,23 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path: Path):
         list(table_loop(job, tmp_path).run(output=tmp_path / "model"))
 
 
-@pytest.fixture
-def small_files_only() -> Iterator[Callable[[], None]]:
-    """Give a function after which no file may grow beyond 8 KiB, as on a full disk."""
+@contextlib.contextmanager
+def small_files_only() -> Iterator[None]:
+    """Let no file grow beyond 8 KiB in this block, as on a full disk; the test runner writes a log of its own."""
     resource = pytest.importorskip("resource", reason="this system cannot limit the size of files")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_checkpoint_that_does_not_fit_on_the_disk_leaves_the_one_before(
-    tmp_path: Path, small_files_only: Callable[[], None]
-):
+def test_checkpoint_that_does_not_fit_on_the_disk_leaves_the_one_before(tmp_path: Path):
     save_checkpoint(tmp_path, {"key": "k", "weights": torch.zeros(10)})
     before = (tmp_path / CHECKPOINT_FILE).read_bytes()
-    small_files_only()
-    with pytest.raises(OSError, match=r"could not be written: .*File too large.*The one before is kept.*Free some"):
+    words = r"could not be written: .*File too large.*The one before is kept.*Free some"
+    with pytest.raises(OSError, match=words), small_files_only():
         save_checkpoint(tmp_path, {"key": "k", "weights": torch.zeros(100_000)})
     assert (tmp_path / CHECKPOINT_FILE).read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_FILE]

@@ -46,7 +46,7 @@ class Sample:
     labels: tuple[float, ...]
 
 
-class LazyBags(Sequence[Bag]):
+class LazyBags(Sequence):  # of Bag; said here, a run-time type check would read one by chance, damaged ones too
     """Bags that are read when they are asked for."""
 
     def __init__(self, samples: Sequence[Sample], files: FeatureFiles) -> None:

@@ -123,7 +123,7 @@ def test_a_viewer_shows_slide_panel_and_heatmap(make_napari_viewer, qtbot, slide
     from napari_mtlpath.viewer.binding import binding_of, session_of
 
     def until(holds):
-        qtbot.waitUntil(holds, timeout=600.000)
+        qtbot.waitUntil(holds, timeout=600_000)
 
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1280, 800)

@@ -72,7 +72,7 @@ def test_an_error_reaches_the_thread_that_waits_and_the_viewer(qtbot) -> None:
     with qtbot.captureExceptions() as shown:
         thread = threading.Thread(target=work)
         thread.start()
-        qtbot.waitUntil(lambda: bool(heard))
+        qtbot.waitUntil(lambda: bool(heard), timeout=60_000)
     thread.join()
     assert heard == ["as asked"]
     assert [str(each[1]) for each in shown] == ["as asked"]

@@ -25,7 +25,7 @@ def display_of_slide(qapp):
         display.close(timeout=5.0)
 
 
-def wait_for(condition, seconds=10.0):
+def wait_for(condition, seconds=60.0):
     done = threading.Event()
     for _ in range(int(seconds / 0.005)):
         if condition():

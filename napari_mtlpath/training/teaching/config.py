@@ -1,0 +1,133 @@
+"""How a task is taught: the settings that the dock and the command line share."""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from napari_mtlpath.balancing.balancer import DEFAULT, parse
+from napari_mtlpath.training.config_errors import sentences
+from napari_mtlpath.training.config_table import Table
+
+
+class TeachConfigError(ValueError):
+    """Settings of teaching cannot be used; the message names each wrong key."""
+
+
+class TeachConfig(Table):
+    """The settings of :func:`napari_mtlpath.training.teaching.teach.teach`, as a form or a TOML table gives them.
+
+    Attributes
+    ----------
+    mode
+        ``isolated``: only the task's own parameters learn, and every other answer stays the same bit by bit.
+        ``shared``: everything learns; the other tasks are held by `distillation`, and may move.
+    steps
+        Most optimisation steps.
+    refresh_every
+        Steps between two looks at the held-out labels, each a point of the curves and a new preview.
+    learning_rate, weight_decay
+        Of AdamW; the rate falls to 0 along a cosine.
+    batch
+        Bags per step.
+    smallest_bag, largest_bag
+        Tiles of a composed bag, drawn evenly on a logarithmic scale.
+    lowest_rate, highest_rate
+        Share of labelled positive tiles in a positive bag, drawn likewise.
+    unlabelled_share
+        Share of the other tiles of a composed bag that nobody labelled and the task itself calls negative.
+    most_tiles
+        Most unlabelled tiles of a slide that are used, and most tiles of a slide that a step reads whole.
+    instance_weight
+        Of the loss on single tiles (their answers, and where the router looks) beside that on bags; 0 leaves it out.
+    average
+        Decay of the running average of the weights that is judged and kept.
+    validation_share
+        Share of the labels that nothing learns from; whole slides where there are enough of them.
+    patience
+        Looks without a better validation loss after which it ends early; 0 never.
+    seed
+        Of all chance.
+    threads
+        CPU threads; other numbers may change the last bit of the weights.
+    balancer
+        How the tasks share what they all use, in the shared mode: ``equal``, ``uncert``, ``pcgrad``, ...
+    distillation
+        What holds the other tasks in the shared mode: the answers of the model before as a teacher, by the
+        Kullback-Leibler divergence (``kl``) or the asymmetric form (``akd``, which lifts positives); or nothing
+        (``off``). In the isolated mode nothing needs to be held.
+    distillation_weight
+        Of that loss beside the task's own.
+    """
+
+    mode: Literal["isolated", "shared"] = "isolated"
+    steps: int = Field(default=400, ge=1, le=100_000)
+    refresh_every: int = Field(default=20, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    batch: int = Field(default=4, ge=1)
+    smallest_bag: int = Field(default=16, ge=2)
+    largest_bag: int = Field(default=128, ge=2)
+    lowest_rate: float = Field(default=0.02, gt=0, le=1)
+    highest_rate: float = Field(default=0.5, gt=0, le=1)
+    unlabelled_share: float = Field(default=0.5, ge=0, le=1)
+    most_tiles: int = Field(default=4096, ge=1)
+    instance_weight: float = Field(default=1.0, ge=0)
+    average: float = Field(default=0.95, ge=0, lt=1)
+    validation_share: float = Field(default=0.25, ge=0, le=0.5)
+    patience: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0)
+    threads: int = Field(default=1, ge=1)
+    balancer: str = DEFAULT
+    distillation: Literal["kl", "akd", "off"] = "kl"
+    distillation_weight: float = Field(default=1.0, ge=0)
+
+    @field_validator("balancer")
+    @classmethod
+    def _known(cls, method: str) -> str:
+        return parse(method, tasks=("a", "b")).name
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "TeachConfig":
+        if self.smallest_bag > self.largest_bag:
+            raise ValueError(f"smallest_bag must not exceed largest_bag = {self.largest_bag}")
+        if self.lowest_rate > self.highest_rate:
+            raise ValueError(f"lowest_rate must not exceed highest_rate = {self.highest_rate:g}")
+        return self
+
+    @property
+    def key(self) -> str:
+        """SHA-256 (hex) of all settings."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def parse_teach_config(table: dict[str, Any], *, origin: str = "The settings of teaching") -> TeachConfig:
+    """Return the settings that `table` describes; what it leaves out has its default.
+
+    Raises
+    ------
+    TeachConfigError
+        With one sentence per wrong key: its name, what is allowed, what was found.
+
+    Examples
+    --------
+    >>> parse_teach_config({"steps": 100}).steps
+    100
+    """
+    try:
+        return TeachConfig.model_validate(table)
+    except ValidationError as error:
+        raise TeachConfigError(f"{origin} cannot be used: {'; '.join(sentences(error, TeachConfig))}.") from error
+
+
+def read_teach_config(path: Path) -> TeachConfig:
+    """Read settings from a TOML file; errors as for :func:`parse_teach_config`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected settings of teaching at {path}; found none. Give the path of a TOML file.")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TeachConfigError(f"{path.name} is not valid TOML: {error}.") from error
+    return parse_teach_config(table, origin=path.name)

@@ -62,6 +62,11 @@ class Loop:
     processes
         Those that train together, each on its own batches of the same random order.
 
+    Attributes
+    ----------
+    report_seconds
+        Least time between two reports within an epoch.
+
     Raises
     ------
     ValueError
@@ -86,6 +91,7 @@ class Loop:
         self.key = key
         self.cosines_every = cosines_every
         self.processes = processes
+        self.report_seconds = REPORT_SECONDS
         self.steps_per_epoch = _steps_per_epoch(job, settings, processes)
         _check_main_task(settings.main_task, job.task_names)
         device = next(job.module.parameters()).device
@@ -174,7 +180,7 @@ class Loop:
                 return
             now = time.monotonic()
             report, save = self.processes.any(
-                self.processes.leads and now - last_report > REPORT_SECONDS,
+                self.processes.leads and now - last_report > self.report_seconds,
                 self.processes.leads and now - last_save > CHECKPOINT_SECONDS,
             )
             if save:

@@ -1,0 +1,86 @@
+"""The part of a model that learns: everything else is frozen and stays in evaluation mode."""
+
+from typing import Self
+
+import torch
+from torch import nn
+
+from napari_mtlpath.nn.aggregator import Aggregator
+from napari_mtlpath.nn.representation import Representation
+from napari_mtlpath.tasks import Task
+
+
+class LearningPart(nn.Module):
+    """An aggregator in which one task's parameters learn, or all.
+
+    Parameters
+    ----------
+    aggregator
+        The model; its parameters' `requires_grad` is set here.
+    task
+        The task that is taught.
+    everything
+        Whether all parameters learn, and with them all tasks.
+    pool
+        Number of tiles that nobody labelled; which of them the task calls positive is kept here, in the state.
+    """
+
+    never_set_aside = -1
+
+    def __init__(self, aggregator: Aggregator, task: str, *, everything: bool, pool: int) -> None:
+        super().__init__()
+        self.aggregator = aggregator
+        self.task = task
+        self.everything = everything
+        self.set_aside: torch.Tensor
+        self.set_aside_in: torch.Tensor
+        self.register_buffer("set_aside", torch.ones(pool, dtype=torch.bool))
+        self.register_buffer("set_aside_in", torch.tensor(self.never_set_aside))
+        own = {id(parameter) for parameter in aggregator.task_parameters(task)}
+        for parameter in aggregator.parameters():
+            parameter.requires_grad_(everything or id(parameter) in own)
+        self._own_modules = [
+            module
+            for module in aggregator.modules()
+            if (parameters := [id(parameter) for parameter in module.parameters()]) and own.issuperset(parameters)
+        ]
+        self.train(False)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that have a loss."""
+        every = self.aggregator.tasks
+        return every if self.everything else tuple(task for task in every if task.name == self.task)
+
+    @property
+    def represents(self) -> bool:
+        """Whether the aggregator hands out its shared representation."""
+        return self.aggregator.represents
+
+    @property
+    def representation(self) -> Representation | None:
+        """Where the aggregator records its shared representation."""
+        return self.aggregator.representation
+
+    @representation.setter
+    def representation(self, value: Representation | None) -> None:
+        self.aggregator.representation = value
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that belong to no task alone."""
+        return self.aggregator.shared_parameters()
+
+    def task_parameters(self, task: str) -> list[nn.Parameter]:
+        """Return the parameters of one task."""
+        return self.aggregator.task_parameters(task)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of what learns; the rest stays in evaluation mode whatever `mode` is."""
+        self.training = mode
+        self.aggregator.eval()
+        if self.everything:
+            for module in self.aggregator.modules():
+                module.training = mode
+        for module in self._own_modules:
+            module.train(mode)
+        return self

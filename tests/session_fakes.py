@@ -144,6 +144,9 @@ class FakeAnalysis:
     def look_at(self, *rect):
         self.calls.append(("look_at", rect))
 
+    def preview(self, model):
+        self.calls.append(("preview", model))
+
     def pause(self):
         self.calls.append("pause")
 

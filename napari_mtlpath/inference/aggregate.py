@@ -69,9 +69,7 @@ def aggregate(
         slide_fingerprint=slide.fingerprint,
         heatmaps={
             (heatmap.task, heatmap.kind): heatmap
-            for heatmap in heatmaps_of(
-                output, indices, grid, tasks=model.tasks, slide_labels_only=model.card.slide_labels_only
-            )
+            for heatmap in heatmaps_of(output, indices, grid, tasks=model.tasks, without_tile_answers=_unjudged(model))
         },
         selected={
             name: mask_on_grid(answer.selected, indices, grid)
@@ -79,6 +77,13 @@ def aggregate(
             if answer.selected is not None
         },
     )
+
+
+def _unjudged(model: AnalysisModel) -> frozenset[str]:
+    """Return the tasks whose answers tile by tile nobody has judged: they learned from whole slides alone."""
+    if not model.card.slide_labels_only:
+        return frozenset()
+    return frozenset(task.name for task in model.tasks).difference(model.card.tile_labels)
 
 
 def _forward(

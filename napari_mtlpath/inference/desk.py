@@ -103,6 +103,11 @@ class Desk:
             self._paused = paused
             self._call()
 
+    def wake(self) -> None:
+        """Let the inference thread look at what has changed."""
+        with self._changed:
+            self._call()
+
     def ask_restart(self) -> None:
         """Ask the inference thread to begin again."""
         with self._changed:

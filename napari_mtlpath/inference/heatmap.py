@@ -1,6 +1,6 @@
 """Values per tile as a small image in its right place on the slide."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -85,7 +85,7 @@ def heatmaps_of(
     grid: TileGrid,
     *,
     tasks: Sequence[Task],
-    slide_labels_only: bool = False,
+    without_tile_answers: Collection[str] = (),
 ) -> list[Heatmap]:
     """Return every heatmap that a model's output holds, in the order of tasks and of :class:`HeatmapKind`.
 
@@ -99,14 +99,14 @@ def heatmaps_of(
         The tiles.
     tasks
         The model's tasks.
-    slide_labels_only
-        Leave out the answers tile by tile: a network gives them for any task, but where only whole slides were labelled
-        nobody has judged them.
+    without_tile_answers
+        Tasks whose answers tile by tile are left out: a network gives them for any task, but where only whole slides
+        were labelled nobody has judged them.
     """
     heatmaps = []
     for task in tasks:
         for kind, values in _values_of(output.tasks[task.name], task).items():
-            if kind is HeatmapKind.PREDICTION and slide_labels_only:
+            if kind is HeatmapKind.PREDICTION and task.name in without_tile_answers:
                 continue
             heatmaps.append(Heatmap(task=task.name, kind=kind, values=on_grid(values, indices, grid), grid=grid))
     return heatmaps

@@ -101,6 +101,10 @@ class AnalysisCard(EncodingCard, Protocol):
     def slide_labels_only(self) -> bool:
         """Whether the model learned from labels of whole slides alone."""
 
+    @property
+    def tile_labels(self) -> Mapping[str, int]:
+        """How many labelled tiles a task learned from; tasks without any are left out."""
+
 
 @runtime_checkable
 class EncodingModel(Protocol):

@@ -67,6 +67,7 @@ class LiveAnalysis:
         self._idle_after = idle_after
         self._closed = threading.Event()
         self._view: View | None = None
+        self._judge: AnalysisModel | None = None
         self._paused = False
         self._threads: list[threading.Thread] = []
         self._begin()
@@ -86,6 +87,24 @@ class LiveAnalysis:
         """Go on."""
         self._paused = False
         self._desk.pause(False)
+
+    def preview(self, model: AnalysisModel | None) -> None:
+        """Let another model judge the tiles known so far, and those to come; None: the analysis' own model again.
+
+        Nothing is read or encoded for it: the bag in memory is aggregated anew, also while the analysis is paused.
+
+        Raises
+        ------
+        ValueError
+            If its encoder is another one, so that the embeddings mean nothing to it.
+        """
+        if model is not None and model.encoder.digest != self.model.encoder.digest:
+            raise ValueError(
+                f"Model {model.card.name!r} reads features of {model.encoder.name!r}; this analysis has those of "
+                f"{self.model.encoder.name!r}. Load the model instead."
+            )
+        self._judge = model
+        self._run.preview(model)
 
     def rerun(self) -> None:
         """Compute everything anew; after a failure, go on with what is known."""
@@ -117,7 +136,15 @@ class LiveAnalysis:
         self._desk.pause(self._paused)
         if self._view is not None:
             self._desk.look_at(self._view)
-        self._run = LiveRun(self.slide, self.model, self._desk, store=self._store, emit=self._emit, clock=self._clock)
+        self._run = LiveRun(
+            self.slide,
+            self.model,
+            self._desk,
+            store=self._store,
+            emit=self._emit,
+            clock=self._clock,
+            judge=self._judge,
+        )
         run, desk = self._run, self._desk
         self._threads.append(start_thread("mtlpath-inference", run.infer, on_failure=run.fail))
         for number in range(self._readers):

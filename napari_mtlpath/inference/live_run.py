@@ -1,6 +1,7 @@
 """One run of a live analysis: what the inference thread and the reader threads do."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from napari_mtlpath.inference.tile_reader import SILENT_STORAGE_SECONDS, read_ti
 RESTING_SECONDS = 0.5  # a view that did not change for so long may get larger batches
 SHORTEST_WAIT = 0.001
 
+Judged: TypeAlias = tuple[int, int, AnalysisModel]
+"""What a result rests on: known and unreadable tiles, and who judged them."""
+
 
 class LiveRun:
     """From the first tile to completion or failure.
@@ -38,6 +42,8 @@ class LiveRun:
         Is given every report, from the inference thread.
     clock
         The time in seconds.
+    judge
+        A model of the same encoder that judges the tiles in place of `model`; None: `model` itself.
 
     Attributes
     ----------
@@ -54,10 +60,12 @@ class LiveRun:
         store: FeatureStore,
         emit: Callable[[LiveReport], None],
         clock: Callable[[], float],
+        judge: AnalysisModel | None = None,
     ) -> None:
         self.moved = False
         self._slide = slide
         self._model = model
+        self._judge = judge or model
         self._desk = desk
         self._store = store
         self._emit = emit
@@ -69,11 +77,16 @@ class LiveRun:
         self._throttle = Throttle()
         self._throughput = Throughput()
         self._result: SlideResult | None = None
-        self._aggregated: tuple[int, int] = (0, 0)  # known and unreadable tiles of the latest result
+        self._aggregated: Judged = (0, 0, self._judge)
         self._reported: tuple[Standing, LiveState, SlideResult | None] | None = None
         self._message = ""
         self._storage_silent = False
         self._store_works = True
+
+    def preview(self, judge: AnalysisModel | None) -> None:
+        """Let another model of the same encoder judge the tiles in the bag from now on; None: the model itself."""
+        self._judge = judge or self._model
+        self._desk.wake()
 
     def read(self) -> None:
         """Read tiles until the desk is halted: what a reader thread does."""
@@ -126,7 +139,7 @@ class LiveRun:
             self._store.forget(plan.key)
         except FeatureStoreError as error:
             self._lose_store(error)
-        self._result, self._aggregated = None, (0, 0)
+        self._result, self._aggregated = None, (0, 0, self._judge)
         self._bag = Bag(len(plan.grid), plan.indices)
         self._desk.begin(plan.tissue, self._bag)
 
@@ -173,15 +186,28 @@ class LiveRun:
 
     def _aggregate_when_due(self) -> None:
         standing = self._desk.standing()
-        now = (standing.tiles_known, standing.unreadable)
+        now = (standing.tiles_known, standing.unreadable, self._judge)
         if standing.tiles_known == 0 or now == self._aggregated:
             return
         if self._throttle.aggregation_in(self._clock()) > 0 and not standing.complete:
             return
         began = self._clock()
+        judge = now[2]
+        try:
+            self._result = self._judged_by(judge, standing)
+        except ValueError as error:
+            if judge is self._model:
+                raise
+            self._message = f"The preview is left out: {error}"
+            self._judge = self._model if self._judge is judge else self._judge
+            return
+        self._aggregated = now
+        self._throttle.aggregated(began, self._clock())
+
+    def _judged_by(self, judge: AnalysisModel, standing: Standing) -> SlideResult:
         indices, features = self._bag.contents()
-        self._result = aggregate(
-            self._model,
+        return aggregate(
+            judge,
             indices,
             features,
             self._grid,
@@ -189,8 +215,6 @@ class LiveRun:
             slide=self._slide,
             unreadable=standing.unreadable,
         )
-        self._aggregated = now
-        self._throttle.aggregated(began, self._clock())
 
     def _report_when_due(self) -> None:
         standing = self._desk.standing()
@@ -223,7 +247,7 @@ class LiveRun:
         self._emit(report)
 
     def _state(self, standing: Standing) -> LiveState:
-        judged = self._aggregated == (standing.tiles_known, standing.unreadable)
+        judged = self._aggregated == (standing.tiles_known, standing.unreadable, self._judge)
         if standing.complete and (judged or standing.tiles_known == 0):
             return LiveState.COMPLETE
         if standing.paused:
@@ -237,6 +261,6 @@ class LiveRun:
         waits = [LONGEST_WAIT]
         if (standing, self._state(standing), self._result) != self._reported:
             waits.append(self._throttle.report_in(now))
-        if (standing.tiles_known, standing.unreadable) != self._aggregated and standing.tiles_known > 0:
+        if (standing.tiles_known, standing.unreadable, self._judge) != self._aggregated and standing.tiles_known > 0:
             waits.append(self._throttle.aggregation_in(now))
         return max(SHORTEST_WAIT, min(waits))

@@ -55,6 +55,7 @@ class AnalysisKeeper:
         self._live: LiveAnalysis | None = None
         self._token = 0
         self._rect: Rect | None = None
+        self._preview: SlideModel | None = None
         self._paused = False
         self._closed = False
 
@@ -94,6 +95,14 @@ class AnalysisKeeper:
         live = self._live
         if live is not None and rect is not None:
             live.look_at(*rect)
+
+    def preview(self, model: "SlideModel | None") -> None:
+        """Let another model judge the tiles of the analysis, now or when it starts; None ends that."""
+        with self._lock:
+            self._preview = model
+            live = self._live
+        if live is not None:
+            live.preview(model)
 
     def pause(self) -> None:
         """Hold the analysis after the batch that it is at."""
@@ -141,10 +150,12 @@ class AnalysisKeeper:
         with self._lock:
             stale = token != self._token
             if not stale:
-                self._live = live
+                self._live, preview = live, self._preview
         if stale:
             live.close(timeout=CLOSING_SECONDS)
             return
+        if preview is not None and preview.encoder.digest == model.encoder.digest:
+            live.preview(preview)
         if self._paused:
             live.pause()
         if self._rect is not None:

@@ -24,5 +24,11 @@ class SessionNews:
     """A :class:`~napari_mtlpath.session.messages.Message` for the user."""
     overlay_changed = Signal(object)
     """The :class:`~napari_mtlpath.session.overlay.OverlayChoice` after a change."""
+    teaching_changed = Signal(object)
+    """The :class:`~napari_mtlpath.session.teaching_view.TeachingView` after a step, a pause, an end."""
+    models_changed = Signal()
+    """A model was saved: the chooser's list is out of date."""
+    labels_changed = Signal()
+    """Labels, the task that is labelled, or the place where it is done are others than before."""
     busy_changed = Signal(object)
     """What the session is busy with, in words, or None."""

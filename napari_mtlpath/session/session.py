@@ -5,29 +5,30 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_mtlpath.session.former import FormerSlide, left_behind
+from napari_mtlpath.session.former import left_behind
 from napari_mtlpath.session.holdings import Holdings
 from napari_mtlpath.session.keeper import AnalysisKeeper, AnalysisMaker, Rect, live_analysis
+from napari_mtlpath.session.labelling import Labelling
 from napari_mtlpath.session.messages import Level, Message, standing_notice
-from napari_mtlpath.session.news import SessionNews
 from napari_mtlpath.session.opening import open_file
 from napari_mtlpath.session.outbox import Outbox
 from napari_mtlpath.session.overlay import OverlayChoice, OverlayMemory
 from napari_mtlpath.session.scale import typed_resolution, user_name
+from napari_mtlpath.session.state import SessionState
+from napari_mtlpath.session.teaching import Teaching
 from napari_mtlpath.session.work import Work
 from napari_mtlpath.slides.cache import TileCache
 from napari_mtlpath.slides.resolution import ResolutionMemory
 
 if TYPE_CHECKING:
     from napari_mtlpath.features.store import FeatureStore
-    from napari_mtlpath.inference.live import LiveAnalysis, LiveReport
-    from napari_mtlpath.inference.results import SlideResult
+    from napari_mtlpath.inference.live import LiveReport
     from napari_mtlpath.slides.slide import Slide
     from napari_mtlpath.tasks import Task
     from napari_mtlpath.zoo.model import SlideModel
 
 
-class Session(SessionNews):
+class Session(SessionState):
     """The only living object of the program: one per viewer, told what to do by verbs, heard through signals.
 
     What a slide or model of before still reports is dropped: it never reaches the state nor a receiver.
@@ -56,89 +57,18 @@ class Session(SessionNews):
         memory: ResolutionMemory | None = None,
         analyse: "AnalysisMaker | None" = None,
     ) -> None:
-        self._holdings = Holdings(cache=cache, store=store, memory=memory)
+        super().__init__(Holdings(cache=cache, store=store, memory=memory))
         self._lock = threading.RLock()
         self._outbox = Outbox()
         self._overlays = OverlayMemory()
         self._keeper = AnalysisKeeper(
             make=analyse or live_analysis(lambda: self.store), on_report=self._hear, on_failure=self._fail
         )
-        self._slide: Slide | None = None
-        self._former: FormerSlide | None = None
-        self._model: SlideModel | None = None
-        self._report: LiveReport | None = None
-        self._result: SlideResult | None = None
-        self._overlay = OverlayChoice()
         self._backend: dict[str, Any] = {}
         self._work = Work(self._tell_work)
         self._slide_ticket = self._model_ticket = 0
-        self._closed = False
-
-    @property
-    def slide(self) -> "Slide | None":
-        """The open slide."""
-        return self._slide
-
-    @property
-    def former(self) -> FormerSlide | None:
-        """The slide that another took the place of; see :func:`~napari_mtlpath.session.former.go_back`."""
-        return self._former
-
-    @property
-    def model(self) -> "SlideModel | None":
-        """The model in use."""
-        return self._model
-
-    @property
-    def live(self) -> "LiveAnalysis | None":
-        """The running analysis of the slide with the model."""
-        return self._keeper.live
-
-    @property
-    def report(self) -> "LiveReport | None":
-        """The newest report on the present slide with the present model."""
-        return self._report
-
-    @property
-    def result(self) -> "SlideResult | None":
-        """The newest result for the present slide with the present model."""
-        return self._result
-
-    @property
-    def overlay(self) -> OverlayChoice:
-        """What is shown on top of the slide."""
-        return self._overlay
-
-    @property
-    def tasks(self) -> tuple["Task", ...]:
-        """The tasks of the model; none without a model."""
-        model = self._model
-        return model.tasks if model is not None else ()
-
-    @property
-    def busy(self) -> str | None:
-        """What the session is busy with, in words."""
-        return self._work.present
-
-    @property
-    def paused(self) -> bool:
-        """Whether the user holds the analysis."""
-        return self._keeper.paused
-
-    @property
-    def closed(self) -> bool:
-        """Whether the session has ended."""
-        return self._closed
-
-    @property
-    def cache(self) -> TileCache:
-        """Native tiles in memory, shared by display and analysis."""
-        return self._holdings.cache
-
-    @property
-    def store(self) -> "FeatureStore":
-        """Features on disk; opening them for the first time reads a file, so not from the GUI thread."""
-        return self._holdings.store
+        self.labels = Labelling(self, self._outbox)
+        self.teaching = Teaching(self, self._outbox)
 
     def open_slide(
         self,
@@ -201,6 +131,33 @@ class Session(SessionNews):
             if not self._closed and model is not self._model:
                 self._switch_model(model)
         self._outbox.empty()
+
+    def preview(self, model: "SlideModel | None", *, of: "SlideModel") -> bool:
+        """Show what a descendant of the model in use says about the tiles known so far; None ends that.
+
+        Nothing is read or encoded for it. The model in use stays what it is; `tasks` are those of the preview while it
+        lasts, which is until the next call or until another model is used.
+
+        Parameters
+        ----------
+        model
+            A model with the same encoder.
+        of
+            The model that it descends from; where another one is in use, nothing happens.
+
+        Returns
+        -------
+        Whether something is shown anew.
+        """
+        with self._lock:
+            if self._closed or self._model is not of or (model is None and self._preview is None):
+                return False
+            self._preview = model
+            self._keeper.preview(model)
+            if (shown := model or of).tasks != self._tasks:
+                self._answer(shown.tasks)
+        self._outbox.empty()
+        return True
 
     def look_at(self, rect: Rect) -> None:
         """Tell which part of the slide is visible, as (y0, x0, y1, x1) in level-0 pixels."""
@@ -275,7 +232,10 @@ class Session(SessionNews):
             self._closed = True
             self._outbox.close()
             slide = self._slide
-            self._slide = self._model = self._report = self._result = None
+            self._slide = self._model = self._preview = self._report = self._result = None
+            self._tasks = ()
+        self.teaching.close()
+        self.labels.close()
         self._keeper.close(lambda: self._holdings.close(slide))
 
     def _attach(self, slide: "Slide", ticket: int) -> bool:
@@ -305,13 +265,18 @@ class Session(SessionNews):
             self._keeper.do(lambda: self._holdings.release_slide(old, keep_tiles=keep_tiles))
 
     def _switch_model(self, model: "SlideModel | None") -> None:
-        self._model = model
+        self._model, self._preview = model, None
+        self._keeper.preview(None)
         self._outbox.post(self.model_changed, model)
+        self._answer(model.tasks if model is not None else ())
+        self._analyse_anew()
+
+    def _answer(self, tasks: "tuple[Task, ...]") -> None:
+        self._tasks = tasks
         self._outbox.post(self.tasks_changed)
-        names = [task.name for task in self.tasks]
+        names = [task.name for task in tasks]
         if self._overlay.task not in names:
             self._show(self._overlays.changed(self._overlay, {"task": names[0] if names else None}))
-        self._analyse_anew()
 
     def _analyse_anew(self) -> None:
         """Start over with the present slide and model, or say why that cannot be."""

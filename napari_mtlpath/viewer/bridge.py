@@ -19,6 +19,9 @@ NEWS = (
     "tasks_changed",
     "message",
     "overlay_changed",
+    "teaching_changed",
+    "models_changed",
+    "labels_changed",
     "busy_changed",
 )
 """The session's signals; a bridge has Qt signals of the same names."""
@@ -42,6 +45,9 @@ class Bridge(QObject):
     tasks_changed = Signal()
     message = Signal(object)
     overlay_changed = Signal(object)
+    teaching_changed = Signal(object)
+    models_changed = Signal()
+    labels_changed = Signal()
     busy_changed = Signal(object)
 
     def __init__(self, session: "Session", parent: QObject | None = None) -> None:

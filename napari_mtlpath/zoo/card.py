@@ -53,6 +53,9 @@ class ModelCard:
     slide_labels_only
         Whether it learned from labels of whole slides alone: then answers tile by tile, which the network could give,
         are not shown, because nobody has judged them.
+    tile_labels
+        By task that learned from labelled tiles, how many: its answers tile by tile are shown although the model's
+        first tasks learned from whole slides alone.
     provenance
         Data, seed, machine, command.
     weights_sha256
@@ -81,6 +84,7 @@ class ModelCard:
     operating_points: dict[str, dict[str, float | str]] = field(default_factory=dict)
     conformal: dict[str, dict[str, float | str | list[float]]] = field(default_factory=dict)
     slide_labels_only: bool = False
+    tile_labels: dict[str, int] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     folder: Path | None = None

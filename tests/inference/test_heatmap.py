@@ -127,6 +127,7 @@ def test_a_model_of_slide_labels_shows_nothing_tile_by_tile():
     task = Classification(name="t")
     output = BagOutput(tasks={"t": answer(5)})
     kinds = {
-        h.kind for h in heatmaps_of(output, np.arange(5), grid_of(30, 40, 10), tasks=[task], slide_labels_only=True)
+        h.kind
+        for h in heatmaps_of(output, np.arange(5), grid_of(30, 40, 10), tasks=[task], without_tile_answers={task.name})
     }
     assert kinds == {HeatmapKind.ROUTING, HeatmapKind.ATTENTION}

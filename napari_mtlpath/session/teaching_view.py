@@ -1,0 +1,135 @@
+"""Where a teaching stands, as one value that a dock can show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari_mtlpath.tasks import Task
+    from napari_mtlpath.training.teaching.guard import GuardResult
+    from napari_mtlpath.training.teaching.report import TeachReport
+
+MOST_POINTS = 600
+"""Points of a curve beyond which every second one is dropped: more than a dock has pixels."""
+
+
+class TeachingPhase(StrEnum):
+    """What a teaching is doing, or how it ended."""
+
+    IDLE = "idle"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DONE = "done"
+    SAVING = "saving"
+    SAVED = "saved"
+
+    @property
+    def busy(self) -> bool:
+        """Whether the thread is at work, or held."""
+        return self in (
+            TeachingPhase.PREPARING,
+            TeachingPhase.RUNNING,
+            TeachingPhase.PAUSED,
+            TeachingPhase.STOPPING,
+            TeachingPhase.SAVING,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """One point of the curves, by task.
+
+    Attributes
+    ----------
+    step
+        Optimisation steps done.
+    losses, validation_losses
+        Mean loss since the last point, and on what no step learns from.
+    scores
+        AUC or R2 on what no step learns from.
+    """
+
+    step: int
+    losses: Mapping[str, float] = field(default_factory=dict)
+    validation_losses: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TeachingView:
+    """Everything that is shown about a teaching.
+
+    Attributes
+    ----------
+    phase
+        What it is doing.
+    task
+        What is taught, or None before the first start.
+    parent
+        Name of the model that it started from.
+    points
+        The curves so far.
+    floors
+        By task, what the trivial answer scores.
+    report
+        The newest report, without its models.
+    guard
+        What the forgetting guard found last, or None before it has looked.
+    warnings
+        What a person should know, each sentence once.
+    problem
+        Why it failed, or an empty text.
+    saved_as
+        Name of the saved model; empty before.
+    origins
+        How many labels came from where.
+    """
+
+    phase: TeachingPhase = TeachingPhase.IDLE
+    task: "Task | None" = None
+    parent: str = ""
+    points: tuple[CurvePoint, ...] = ()
+    floors: Mapping[str, float] = field(default_factory=dict)
+    report: "TeachReport | None" = None
+    guard: "GuardResult | None" = None
+    warnings: tuple[str, ...] = ()
+    problem: str = ""
+    saved_as: str = ""
+    origins: Mapping[str, int] = field(default_factory=dict)
+
+    def heard(self, report: "TeachReport") -> "TeachingView":
+        """Return the view after one more report."""
+        point = CurvePoint(
+            step=report.step,
+            losses=dict(report.losses),
+            validation_losses=dict(report.validation_losses),
+            scores=dict(report.scores),
+        )
+        says_something = point.losses or point.validation_losses or point.scores
+        return replace(
+            self,
+            points=thinned((*self.points, point)) if says_something else self.points,
+            floors={**self.floors, **report.floors},
+            report=replace(report, model=None, taught=None),
+            guard=report.guard if report.guard is not None else self.guard,
+            warnings=(*self.warnings, *(text for text in report.warnings if text not in self.warnings)),
+        )
+
+
+def thinned(points: tuple[CurvePoint, ...]) -> tuple[CurvePoint, ...]:
+    """Return the points, without every second one where there are too many; the last one always stays.
+
+    Examples
+    --------
+    >>> many = tuple(CurvePoint(step=step) for step in range(MOST_POINTS + 1))
+    >>> [point.step for point in thinned(many)][-2:]
+    [598, 600]
+    """
+    if len(points) <= MOST_POINTS:
+        return points
+    return points[-1::-2][::-1]

@@ -94,6 +94,17 @@ def write_weights(path: Path, state: Mapping[str, Tensor]) -> str:
         return file_sha256(temporary)
 
 
+def as_stored(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights as :func:`read_weights` will give them after :func:`write_weights`: rounded to float16.
+
+    Examples
+    --------
+    >>> as_stored({"a": torch.tensor([0.1])})["a"].item() == torch.tensor(0.1).half().item()
+    True
+    """
+    return {name: _widen(_narrow(tensor)) for name, tensor in state.items()}
+
+
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> None:
     """Load `state` into `module` if every name and shape fits (see :func:`check_fit`); else change nothing."""
     check_fit(module, state, what=what)

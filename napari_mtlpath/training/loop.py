@@ -62,11 +62,6 @@ class Loop:
     processes
         Those that train together, each on its own batches of the same random order.
 
-    Attributes
-    ----------
-    report_seconds
-        Least time between two reports within an epoch.
-
     Raises
     ------
     ValueError
@@ -91,7 +86,7 @@ class Loop:
         self.key = key
         self.cosines_every = cosines_every
         self.processes = processes
-        self.report_seconds = REPORT_SECONDS
+        self.report_seconds = REPORT_SECONDS  # least time between two reports within an epoch
         self.steps_per_epoch = _steps_per_epoch(job, settings, processes)
         _check_main_task(settings.main_task, job.task_names)
         device = next(job.module.parameters()).device

@@ -10,6 +10,7 @@ from napari_mtlpath.nn.aggregators.mecds import MECDS
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Task
 from napari_mtlpath.training.teaching.guard import COMPARED
+from napari_mtlpath.weights import load_weights
 
 PROBE_TILES = (1, 2, 37)
 """Sizes of the made-up bags on which isolation is tried before anything is taught."""
@@ -61,6 +62,39 @@ def with_task(aggregator: Aggregator, task: Task, *, mode: str, generator: torch
         )
     longer.load_state_dict(old, strict=False)
     return longer.eval()
+
+
+def without_task(aggregator: Aggregator, task: str) -> Aggregator:
+    """Return a copy of `aggregator` without one of its tasks; the others keep their weights.
+
+    Raises
+    ------
+    ValueError
+        If there is no such task, it is the only one, or the others cannot do without it.
+    """
+    gone = {id(parameter) for parameter in aggregator.task_parameters(task)}
+    remaining = tuple(known for known in aggregator.tasks if known.name != task)
+    if not remaining:
+        raise ValueError(f"The model has only the task {task!r}, and a model needs at least one. Nothing was removed.")
+    options = dict(aggregator.options)
+    if isinstance(options.get("extensions"), dict):
+        options["extensions"] = {name: kind for name, kind in options["extensions"].items() if name != task}
+    shorter = type(aggregator).build(tasks=remaining, features=aggregator.features, options=options)
+    shorter.to(next(aggregator.parameters()))
+    old_names = {id(value): name for name, value in aggregator.state_dict(keep_vars=True).items()}
+    new_names = {id(value): name for name, value in shorter.state_dict(keep_vars=True).items()}
+    renamed = {
+        old_names[id(old)]: new_names[id(new)]
+        for known in remaining
+        for old, new in zip(aggregator.task_parameters(known.name), shorter.task_parameters(known.name), strict=True)
+    }
+    state = {
+        renamed.get(name, name): value
+        for name, value in aggregator.state_dict(keep_vars=True).items()
+        if id(value) not in gone
+    }
+    load_weights(shorter, state, what=f"The weights without task {task!r}")
+    return shorter.eval()
 
 
 @torch.no_grad()

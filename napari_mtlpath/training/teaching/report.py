@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from napari_mtlpath.training.teaching.config import TeachConfig
-from napari_mtlpath.training.teaching.guard import GuardResult
+from napari_mtlpath.training.teaching.guard import Guard, GuardResult
 from napari_mtlpath.training.teaching.lesson import Lesson
 from napari_mtlpath.zoo.model import SlideModel
 
@@ -56,6 +56,8 @@ class Taught:
         What it was taught from, and how.
     guard
         What became of the old answers.
+    reference
+        The old answers and the bags that they are on: what is saved is compared once more.
     metrics
         By group (the task, what it was judged on): figures with floors and intervals, as cards have them.
     facts
@@ -71,6 +73,7 @@ class Taught:
     lesson: Lesson
     config: TeachConfig
     guard: GuardResult
+    reference: Guard
     metrics: Mapping[str, Mapping[str, float | str]]
     facts: Mapping[str, str | int | float]
     retrained: str = ""

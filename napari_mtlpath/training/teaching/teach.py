@@ -139,7 +139,7 @@ class _Run:
             result = compared
             yield self._report(TeachPhase.GUARDING, step, seconds_left=0.0)
         assert result is not None
-        taught = self._taught(job, result)
+        taught = self._taught(job, guard, result)
         look = job.judge(preview=False)
         done = replace(self._looked(TeachPhase.DONE, step, look), model=taught.model, guard=result, taught=taught)
         yield replace(done, seconds_left=0.0, stopped=str(job.facts.get("stopped", "")))
@@ -268,12 +268,15 @@ class _Run:
             warnings=new,
         )
 
-    def _taught(self, job: TeachJob, result: GuardResult) -> Taught:
+    def _taught(self, job: TeachJob, guard: Guard, result: GuardResult) -> Taught:
         stopped = "as asked" if self.finishing else str(job.facts.pop("stopped", ""))
         facts = {key: value for key, value in job.facts.items() if key not in {"processes", "epochs", "best_epoch"}}
         best = int(job.facts.get("best_epoch", 0)) * job.steps_per_epoch
         facts |= {"steps": int(job.facts.get("epochs", 0)) * job.steps_per_epoch, "kept_step": best}
         facts |= {"seconds": round(time.monotonic() - self.started, 1), "threads": self.config.threads}
+        held_out = job.split_labels
+        if any(tiles.any() for tiles in held_out.tiles) or held_out.slides.any():
+            facts["held_out"] = "slides" if held_out.by_slide or not job.composer.has_tiles else "tiles"
         if stopped:
             facts["ended"] = stopped
         return Taught(
@@ -282,6 +285,7 @@ class _Run:
             lesson=self.lesson,
             config=self.config,
             guard=result,
+            reference=guard,
             metrics=job.figures(),
             facts=facts,
             retrained=self.retrain,

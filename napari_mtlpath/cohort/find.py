@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
 
+from napari_mtlpath.slides.slide_file import SLIDE_SUFFIXES, slide_file
 from napari_mtlpath.tables.feature_files import SUFFIX, leads_out
 from napari_mtlpath.tables.labels import number_in
 from napari_mtlpath.tables.problems import Problems, TableError, nearest
 from napari_mtlpath.tables.sheet import Sheet, read_sheet
-
-SLIDE_SUFFIXES = frozenset(
-    {".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".mrxs", ".vms", ".vmu", ".svslide", ".czi", ".dcm"}
-)
-"""Files of a folder that are taken for slides."""
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".xlsx", ".xlsm"})
 FILENAME_COLUMN = "FILENAME"
@@ -112,20 +108,6 @@ def _from_table(table: Path, folder: Path) -> tuple[CohortSlide, ...]:
             rows[name] = (path, name, _mpp(sheet, row, problems))
     problems.raise_faults()
     return _with_targets(rows.values())
-
-
-def slide_file(folder: Path, name: str) -> Path | None:
-    """Return the file of a slide that a table names with or without its suffix; None where there is none, or several.
-
-    A name that ends in ``.h5`` means the slide whose features the file holds.
-    """
-    path = folder / name
-    if path.suffix.lower() != SUFFIX and path.is_file():
-        return path
-    bare = path.with_suffix("") if path.suffix.lower() == SUFFIX else path
-    found = [bare.with_name(bare.name + suffix) for suffix in sorted(SLIDE_SUFFIXES)]
-    there = [candidate for candidate in found if candidate.is_file()]
-    return there[0] if len(there) == 1 else None
 
 
 def _mpp(sheet: Sheet, row: int, problems: Problems) -> float | None:

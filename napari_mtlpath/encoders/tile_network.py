@@ -33,14 +33,14 @@ class TileNetwork(nn.Module):
         centre, spread = (torch.tensor([float(v) for v in values]).view(3, 1, 1) for values in (mean, std))
         self.register_buffer("scale", 1 / (255 * spread), persistent=False)
         self.register_buffer("shift", centre / spread, persistent=False)
-        self.register_load_state_dict_post_hook(_forget_what_was_computed)  # type: ignore[no-untyped-call]  # torch's
+        self.register_load_state_dict_post_hook(forget_what_was_computed)  # type: ignore[no-untyped-call]  # torch's
 
     def forward(self, tiles: UInt8[Tensor, "tile y x 3"]) -> Float[Tensor, "tile feature"]:
         """Return the embeddings; the result keeps its gradient where grad is on, so the network can be trained."""
         return self.backbone(tiles.permute(0, 3, 1, 2).float() * self.scale - self.shift)
 
 
-def _forget_what_was_computed(module: nn.Module, *_: object) -> None:
+def forget_what_was_computed(module: nn.Module, *_: object) -> None:
     """Drop the attention biases that timm's LeViT keeps in eval mode: with new weights it would go on with the old."""
     for part in module.modules():
         kept = getattr(part, "attention_bias_cache", None)
@@ -62,7 +62,7 @@ class NetworkEncoder(Encoder):
         probe = torch.zeros(1, tile_px, tile_px, 3, dtype=torch.uint8)
         with torch.inference_mode():
             self.features = int(module(probe).shape[1])
-        _forget_what_was_computed(module)
+        forget_what_was_computed(module)
 
     def embed(self, tiles: UInt8[Tensor, "tile y x 3"]) -> Float[Tensor, "tile feature"]:
         """Embed RGB tiles; float32."""

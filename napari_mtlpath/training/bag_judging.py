@@ -20,7 +20,7 @@ def judge(source: BagSource, bags: Sequence[Bag], answer: Answer) -> Validation:
     """
     known, given = [], []
     for bag in bags:
-        output = answer(bag.features, bag.coordinates)
+        output = answer(bag)
         known.append(bag.labels)
         given.append({task.name: output.tasks[task.name].logits.double().cpu().numpy() for task in source.tasks})
     labels = torch.stack(known).double().numpy()

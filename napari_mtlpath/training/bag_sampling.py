@@ -48,5 +48,6 @@ def thinned(bag: Bag, table: SamplingTable, generator: torch.Generator) -> Bag:
         features=bag.features[rows],
         coordinates=None if bag.coordinates is None else bag.coordinates[rows],
         tile_labels=None if bag.tile_labels is None else bag.tile_labels[rows],
+        tiles=None if bag.tiles is None else bag.tiles.only(rows),
         truth={name: mask[rows] for name, mask in bag.truth.items()},
     )

@@ -14,6 +14,7 @@ from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Task
 from napari_mtlpath.tiles.spec import TileSpec
+from napari_mtlpath.training.end_to_end.tiles import BagTiles
 
 NO_FIXED_BAGS = (
     "Expected a fixed set of training slides; found slides that are made up as they are needed. Use data of source "
@@ -27,9 +28,7 @@ CardMetrics = dict[str, dict[str, float | str]]
 class Answer(Protocol):
     """A trained aggregator, in evaluation mode and with its explanations."""
 
-    def __call__(
-        self, features: Float[Tensor, "tile feature"], coordinates: Float[Tensor, "tile 2"] | None = None
-    ) -> BagOutput:
+    def __call__(self, bag: "Bag") -> BagOutput:
         """Answer one bag."""
         ...
 
@@ -51,6 +50,8 @@ class Bag:
         config gives them a weight.
     coordinates
         Centres of the tiles as (y, x), [tile, 2], for aggregators that look at them.
+    tiles
+        The tiles themselves, where an encoder can learn from them.
     name, patient
         What the slide (or the patient, whose slides form one bag) is called, and whose it is; empty for made-up slides.
     """
@@ -60,6 +61,7 @@ class Bag:
     truth: Mapping[str, Bool[Tensor, " tile"]] = field(default_factory=dict)
     tile_labels: Float[Tensor, "tile task"] | None = None
     coordinates: Float[Tensor, "tile 2"] | None = None
+    tiles: BagTiles | None = None
     name: str = ""
     patient: str = ""
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.training.averaging import round_to_float16
@@ -21,7 +22,7 @@ from napari_mtlpath.training.job import Job, Validation
 from napari_mtlpath.training.losses.supervised import label_counts
 from napari_mtlpath.training.publish_model import publish_model
 from napari_mtlpath.training.run_predictions import RunName, card_figures, predict_parts
-from napari_mtlpath.training.standardised import fold_standardisation
+from napari_mtlpath.training.standardised import fold_standardisation, scale_of
 from napari_mtlpath.training.target_scaling import TargetScaling
 from napari_mtlpath.zoo.load import AGGREGATORS
 
@@ -41,9 +42,14 @@ class BagsJob(Job):
         Whose answers are learned from too; only with a ``[distillation]`` table.
     name
         Which run it is, for its predictions; by default the config's name.
+
+    Attributes
+    ----------
+    aggregator
+        What answers; the module that is optimised, or a part of it.
     """
 
-    module: Aggregator
+    module: nn.Module
 
     def __init__(
         self,
@@ -60,13 +66,14 @@ class BagsJob(Job):
         self.teacher = teacher
         self.name = name or RunName(run=config.name)
         mean, spread = source.statistics()
-        self.mean, self.scale = mean.to(device), (1.0 / (spread + 1e-6)).to(device)
+        self.mean, self.scale = mean.to(device), scale_of(spread).to(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             aggregator = AGGREGATORS.load(config.aggregator.name)
-            self.module = aggregator.build(
+            self.aggregator: Aggregator = aggregator.build(
                 tasks=source.tasks, features=source.encoder.features, options=config.aggregator.options
             ).to(device)
+        self.module = self.aggregator
         self.criterion = BagLosses(config, source, device=device, teacher=teacher)
         self.steps_per_epoch = max(1, bags_per_epoch(source, config.sampling) // config.optimisation.batch)
 
@@ -85,7 +92,7 @@ class BagsJob(Job):
         if all(bool(bag.labels.isnan().all()) for bag in batch):
             return {}
         explain = self.config.aggregator.tile_weight > 0
-        return self.criterion(batch, [self._forward(bag.features, bag.coordinates, explain=explain) for bag in batch])
+        return self.criterion(batch, [self._forward(bag, self.learned_features(bag), explain=explain) for bag in batch])
 
     def label_counts(self, batch: Sequence[Bag]) -> dict[str, int]:
         """Return how many bags of the batch have each task's label."""
@@ -122,9 +129,9 @@ class BagsJob(Job):
     def publish(self, folder: Path, *, facts: Mapping[str, str | int | float]) -> Path:
         """Fold all scalings into the weights, round them to float16, measure, and write the model's folder."""
         self.module.eval()
-        fold_standardisation(self.module, mean=self.mean, scale=self.scale)
+        fold_standardisation(self.aggregator, mean=self.mean, scale=self.scale)
         self.mean, self.scale = torch.zeros_like(self.mean), torch.ones_like(self.scale)
-        self.criterion.scaling.fold_into(self.module)
+        self.criterion.scaling.fold_into(self.aggregator)
         self.criterion.scaling = TargetScaling()
         round_to_float16(self.module)
         predictions = predict_parts(
@@ -134,22 +141,32 @@ class BagsJob(Job):
             folder,
             config=self.config,
             source=self.source,
-            module=self.module,
+            encoder=self.publish_encoder(folder, facts=facts),
+            module=self.aggregator,
             metrics=card_figures(predictions) if predictions else self.source.figures(self.answer),
             facts=dict(facts) | (self.teacher.facts if self.teacher else {}),
             predictions=predictions,
         )
 
-    @torch.inference_mode()
-    def answer(
-        self, features: Float[Tensor, "tile feature"], coordinates: Float[Tensor, "tile 2"] | None = None
-    ) -> BagOutput:
-        """Answer one bag in the units of the tasks, explanations included."""
-        return self.criterion.scaling.in_units(self._forward(features, coordinates, explain=True))
+    def publish_encoder(self, folder: Path, *, facts: Mapping[str, str | int | float]) -> Encoder:
+        """Return the encoder that the model in `folder` is for."""
+        return self.source.encoder
 
-    def _forward(
-        self, features: Float[Tensor, "tile feature"], coordinates: Float[Tensor, "tile 2"] | None, *, explain: bool
-    ) -> BagOutput:
+    @torch.inference_mode()
+    def answer(self, bag: Bag) -> BagOutput:
+        """Answer one bag in the units of the tasks, explanations included."""
+        return self.criterion.scaling.in_units(self._forward(bag, self.judged_features(bag), explain=True))
+
+    def learned_features(self, bag: Bag) -> Float[Tensor, "tile feature"]:
+        """Return the features that a step learns from."""
+        return bag.features
+
+    def judged_features(self, bag: Bag) -> Float[Tensor, "tile feature"]:
+        """Return the features that the answers to validation bags follow from."""
+        return bag.features
+
+    def _forward(self, bag: Bag, features: Float[Tensor, "tile feature"], *, explain: bool) -> BagOutput:
         standardised = (features.to(self.device) - self.mean) * self.scale
-        places = None if coordinates is None else coordinates.to(self.device)
-        return self.module(standardised, places, explain=explain)
+        places = None if bag.coordinates is None else bag.coordinates.to(self.device)
+        output: BagOutput = self.aggregator(standardised, places, explain=explain)
+        return output

@@ -8,10 +8,10 @@ import torch
 from napari_mtlpath.tasks import Classification
 from napari_mtlpath.training.bag_sampling import bags_per_epoch
 from napari_mtlpath.training.bags import BagSource
-from napari_mtlpath.training.bags_job import BagsJob
 from napari_mtlpath.training.cohort_bags import CohortBagSource
 from napari_mtlpath.training.config import BagsConfig, TilesConfig, TrainConfig
 from napari_mtlpath.training.distillation import load_teacher
+from napari_mtlpath.training.end_to_end.job import bags_job
 from napari_mtlpath.training.job import Job
 from napari_mtlpath.training.sources import bag_sources, tile_data
 from napari_mtlpath.training.tiles_job import TilesJob
@@ -38,7 +38,7 @@ def check(config: TrainConfig, *, data: tuple[Path, ...] = (), device: torch.dev
                     yield f"Fold {number} of {len(sources)}:"
                 yield from _parts(source)
             yield from _teacher(config, sources[0], place)
-            yield from _about(BagsJob(config, sources[0], device=place), config)
+            yield from _about(bags_job(config, sources[0], device=place), config)
 
 
 def _parts(source: BagSource) -> Iterator[str]:

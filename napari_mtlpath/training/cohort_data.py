@@ -19,6 +19,7 @@ from napari_mtlpath.tasks import Task
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.training.bags import Bag
 from napari_mtlpath.training.config_data import CohortBags
+from napari_mtlpath.training.end_to_end.slide_pool import SlideShelf
 from napari_mtlpath.training.feature_files import FeatureFiles, tile_microns
 from napari_mtlpath.training.tile_data import find_data
 from napari_mtlpath.units import Microns
@@ -49,9 +50,10 @@ class Sample:
 class LazyBags(Sequence):  # of Bag; said here, a run-time type check would read one by chance, damaged ones too
     """Bags that are read when they are asked for."""
 
-    def __init__(self, samples: Sequence[Sample], files: FeatureFiles) -> None:
+    def __init__(self, samples: Sequence[Sample], files: FeatureFiles, *, slides: SlideShelf | None = None) -> None:
         self.samples = tuple(samples)
         self.files = files
+        self.slides = slides
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -65,6 +67,7 @@ class LazyBags(Sequence):  # of Bag; said here, a run-time type check would read
             features=tiles.features,
             coordinates=tiles.coordinates,
             labels=torch.tensor(sample.labels, dtype=torch.float32),
+            tiles=None if self.slides is None else self.slides.tiles(tiles.slides),
         )
 
     def __iter__(self) -> Iterator[Bag]:
@@ -77,7 +80,7 @@ class LazyBags(Sequence):  # of Bag; said here, a run-time type check would read
 
     def only(self, chosen: Iterable[int]) -> "LazyBags":
         """Return some of them."""
-        return LazyBags([self.samples[index] for index in chosen], self.files)
+        return LazyBags([self.samples[index] for index in chosen], self.files, slides=self.slides)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,12 +97,15 @@ class CohortData:
         Reads its features.
     per_slide
         Whether each slide is a bag; else all slides of a patient are one.
+    slides
+        The slides themselves, or None where nobody asked for tiles.
     """
 
     name: str
     cohort: Cohort
     files: FeatureFiles
     per_slide: bool
+    slides: SlideShelf | None = None
 
     def bags(self, patients: Iterable[str]) -> LazyBags:
         """Return the bags of some patients, in the order of the table; those without any label are left out."""
@@ -112,7 +118,7 @@ class CohortData:
             samples += [
                 Sample(name=name, patient=patient.name, files=files, labels=patient.labels) for name, files in parts
             ]
-        return LazyBags(samples, self.files)
+        return LazyBags(samples, self.files, slides=self.slides)
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -131,7 +137,8 @@ def load_cohort(table: CohortBags, encoder: Encoder, *, folders: tuple[Path, ...
         With everything that is wrong with tables and files.
     """
     tasks = [entry.task() for entry in table.tasks] or None
-    return _load(table, encoder, tasks=tasks, where=(table.slides, table.clinical, table.features), folders=folders)
+    where = (table.slides, table.clinical, table.features, table.slide_files)
+    return _load(table, encoder, tasks=tasks, where=where, folders=folders)
 
 
 def load_external(
@@ -140,7 +147,10 @@ def load_external(
     """Read the external cohort that a config names, asked the same `tasks`; None where it names none."""
     if table.external is None:
         return None
-    where = (table.external.slides, table.external.clinical, table.external.features or table.features)
+    external = table.external
+    where = (external.slides, external.clinical, external.features or table.features, external.slide_files)
+    if table.slide_files and not external.slide_files:
+        where = (*where[:3], table.slide_files)
     return _load(table, encoder, tasks=tasks, where=where, folders=folders)
 
 
@@ -149,10 +159,10 @@ def _load(
     encoder: Encoder,
     *,
     tasks: Sequence[Task] | None,
-    where: tuple[str, str, str],
+    where: tuple[str, str, str, str],
     folders: tuple[Path, ...],
 ) -> CohortData:
-    slides, clinical, features = (find_data(name, folders=folders) if name else None for name in where)
+    slides, clinical, features, files_of = (find_data(name, folders=folders) if name else None for name in where)
     if slides is None or features is None:
         raise ValueError("A cohort needs a table of slides and a folder of features. Name both in the [data] table.")
     rules = TableRules(
@@ -164,7 +174,8 @@ def _load(
     )
     cohort = read_cohort(slides, clinical, tasks=tasks, features=features, rules=rules)
     files = FeatureFiles(features, features=encoder.features, most_bytes=table.memory_mb * 2**20)
-    return CohortData(name=slides.name, cohort=cohort, files=files, per_slide=table.unit == "slide")
+    shelf = SlideShelf(files_of, tile_px=int(encoder.tile_px)) if files_of is not None else None
+    return CohortData(name=slides.name, cohort=cohort, files=files, per_slide=table.unit == "slide", slides=shelf)
 
 
 def tile_spec(table: CohortBags, encoder: Encoder, data: CohortData) -> TileSpec:

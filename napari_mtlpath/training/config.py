@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from napari_mtlpath.training.augment import Augmentation
 from napari_mtlpath.training.config_balancing import BalancingTable
 from napari_mtlpath.training.config_data import CellTiles, CohortBags, SmearBags, StainedBags, StainedTiles
+from napari_mtlpath.training.config_encoder import EncoderTrainingTable
 from napari_mtlpath.training.config_errors import sentences
 from napari_mtlpath.training.config_optimisation import OptimisationTable
 from napari_mtlpath.training.config_systems import DistillationTable, LossesTable, SamplingTable
@@ -82,14 +83,15 @@ class AggregatorTable(Table):
 
 
 class BagsConfig(Table):
-    """Training of an aggregator on bags of one encoder's features."""
+    """Training of an aggregator on bags of one encoder's features, and of that encoder if a table says so."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"balancing", "losses", "sampling", "distillation"})
+    later: ClassVar[frozenset[str]] = frozenset({"balancing", "losses", "sampling", "distillation", "encoder_training"})
 
     kind: Literal["bags"]
     name: str = Field(min_length=1)
     seed: int = 0
     encoder: str = Field(min_length=1)
+    encoder_training: EncoderTrainingTable | None = None
     data: Annotated[SmearBags | StainedBags | CohortBags, Field(discriminator="source")]
     aggregator: AggregatorTable = AggregatorTable()
     optimisation: OptimisationTable

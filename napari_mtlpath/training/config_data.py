@@ -1,6 +1,6 @@
 """The `[data]` tables of training configs: which tiles or slides a training learns from."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -81,11 +81,14 @@ class TaskTable(Table):
 
 
 class ExternalCohort(Table):
-    """Another cohort that the finished model is tried on: its tables and its folder of feature files."""
+    """Another cohort that the finished model is tried on: its tables and folders; empty ones are the cohort's own."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"slide_files"})
 
     slides: str
     clinical: str = ""
     features: str = ""
+    slide_files: str = ""
 
 
 class CohortBags(Table):
@@ -99,6 +102,8 @@ class CohortBags(Table):
         Table with the column PATIENT and one per task. An empty cell is an unknown label.
     features
         Folder of the feature files.
+    slide_files
+        Folder of the slides themselves, named as in the table; only needed where the encoder learns too.
     patient_column, filename_column
         Names of these columns in your tables.
     unknown
@@ -125,10 +130,13 @@ class CohortBags(Table):
         Another cohort that every finished model is tried on.
     """
 
+    later: ClassVar[frozenset[str]] = frozenset({"slide_files"})
+
     source: Literal["cohort"]
     slides: str
     clinical: str = ""
     features: str
+    slide_files: str = ""
     patient_column: str = "PATIENT"
     filename_column: str = "FILENAME"
     unknown: tuple[str, ...] = ()

@@ -16,6 +16,28 @@ MOST_FAULTS = 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class SlideTiles:
+    """Where the tiles of one slide lie on it.
+
+    Attributes
+    ----------
+    slide
+        Its name in the table.
+    centres
+        Of the tiles as (y, x), in `unit`, from the slide's upper left corner. [tile, 2].
+    unit
+        Microns, or pixels of level 0.
+    side
+        Of a tile in `unit`; None where the file does not say.
+    """
+
+    slide: str
+    centres: Float[Tensor, "tile 2"]
+    unit: LengthUnit
+    side: float | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TileFeatures:
     """Embeddings of the tiles of a slide, or of several slides one after the other.
 
@@ -26,10 +48,13 @@ class TileFeatures:
     coordinates
         Centres of the tiles as (y, x), in microns where the files know them, else in the files' unit; slides lie below
         each other. [tile, 2].
+    slides
+        Where the tiles lie, slide by slide, in the order of the features.
     """
 
     features: Float[Tensor, "tile feature"]
     coordinates: Float[Tensor, "tile 2"]
+    slides: tuple[SlideTiles, ...]
 
     @property
     def bytes(self) -> int:
@@ -84,7 +109,11 @@ class FeatureFiles:
             shift = torch.tensor([below - float(part.coordinates[:, 0].min()), 0.0])
             coordinates.append(part.coordinates + shift)
             below = float(coordinates[-1][:, 0].max()) + 1.0
-        return TileFeatures(features=torch.cat([part.features for part in parts]), coordinates=torch.cat(coordinates))
+        return TileFeatures(
+            features=torch.cat([part.features for part in parts]),
+            coordinates=torch.cat(coordinates),
+            slides=tuple(slide for part in parts for slide in part.slides),
+        )
 
     def check(self, names: Iterable[str]) -> None:
         """Read the files of slides that nobody has read yet.
@@ -112,7 +141,7 @@ class FeatureFiles:
         path = feature_file(self.folder, name)
         if path is None:
             raise FileNotFoundError(f"Slide {name!r} has no feature file in {self.folder}. Extract it first.")
-        slide = _tiles(read_features(path))
+        slide = _tiles(name, read_features(path))
         if slide.features.shape[1] != self.features:
             raise ValueError(
                 f"{path.name} holds embeddings of length {slide.features.shape[1]}; expected {self.features}. "
@@ -127,11 +156,10 @@ class FeatureFiles:
         return slide
 
 
-def _tiles(file: FeatureFile) -> TileFeatures:
-    half = (file.tile_side or 0.0) / 2
-    return TileFeatures(
-        features=torch.from_numpy(file.features), coordinates=torch.from_numpy(file.coords + half).float()
-    )
+def _tiles(name: str, file: FeatureFile) -> TileFeatures:
+    centres = torch.from_numpy(file.coords + (file.tile_side or 0.0) / 2).float()
+    place = SlideTiles(slide=name, centres=centres, unit=file.unit, side=file.tile_side)
+    return TileFeatures(features=torch.from_numpy(file.features), coordinates=centres, slides=(place,))
 
 
 def tile_microns(file: FeatureFile) -> float | None:

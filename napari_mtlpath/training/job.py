@@ -1,7 +1,7 @@
 """What the training loop needs to know about what it trains."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,10 @@ class Job(ABC):
         raise ValueError(
             "This training sets no batches aside to look ahead with. Choose a balancing method other than autol."
         )
+
+    def rate_factors(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
+        """Return parameters of the module whose learning rate is the config's times a number; by default none."""
+        return ()
 
     def warnings(self) -> list[str]:
         """Return what a person should know about the data before training starts, one sentence each."""

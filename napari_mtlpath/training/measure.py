@@ -12,15 +12,18 @@ from napari_mtlpath.encoders.cards import ENCODER_FILE, EncoderCard, encoder_tom
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.encoders.readme import encoder_readme
 from napari_mtlpath.files import replacing
+from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Classification, Regression, Task
-from napari_mtlpath.training.bags import CardMetrics
+from napari_mtlpath.training.bags import Answer, Bag, CardMetrics
 from napari_mtlpath.training.config import BagsConfig, TilesConfig, read_config
+from napari_mtlpath.training.end_to_end.encoding import FreshFeatures
 from napari_mtlpath.training.multi_head import MultiHead
 from napari_mtlpath.training.publish_encoder import CONFIG_FILE, HEADS_FILE
 from napari_mtlpath.training.sources import bag_source, tile_data
 from napari_mtlpath.training.tile_figures import encoder_figures
 from napari_mtlpath.zoo.card import MODEL_FILE, model_toml, read_model_card
 from napari_mtlpath.zoo.load import load_model
+from napari_mtlpath.zoo.model import SlideModel
 from napari_mtlpath.zoo.save import model_readme
 
 
@@ -43,12 +46,22 @@ def measure(folder: Path, *, data: tuple[Path, ...] = ()) -> CardMetrics:
             module = load_multi_head(folder)
             return encoder_figures(module, tiles, device=torch.device("cpu"))
         case BagsConfig():
-            model = load_model(folder, device="cpu")
             source = bag_source(config, folders=(folder, *data), device=torch.device("cpu"))
             with torch.inference_mode():
-                return source.figures(
-                    lambda features, coordinates=None: model.aggregator(features, coordinates, explain=True)
-                )
+                return source.figures(_answer(load_model(folder, device="cpu"), config))
+
+
+def _answer(model: SlideModel, config: BagsConfig) -> Answer:
+    """Return how a model answers bags; from tiles where it was trained with its encoder."""
+    table = config.encoder_training
+    fresh = FreshFeatures(model.encoder.module, piece=table.piece) if table is not None else None
+
+    def answer(bag: Bag) -> BagOutput:
+        features = bag.features if fresh is None or bag.tiles is None else fresh.of(bag.tiles)
+        output: BagOutput = model.aggregator(features, bag.coordinates, explain=True)
+        return output
+
+    return answer
 
 
 def add_figures(folder: Path, groups: CardMetrics) -> None:

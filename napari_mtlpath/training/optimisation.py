@@ -1,6 +1,6 @@
 """How a module is optimised: the settings of the training loop and the optimizer's groups."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -72,8 +72,16 @@ class Optimisation:
     precision: Precision = Precision.FLOAT32
 
 
+FACTOR = "factor"
+"""Key of an optimizer group whose learning rate is the schedule's times a number."""
+
+
 def parameter_groups(
-    module: nn.Module, weight_decay: float, *, undecayed: Iterable[nn.Parameter] = ()
+    module: nn.Module,
+    weight_decay: float,
+    *,
+    undecayed: Iterable[nn.Parameter] = (),
+    factors: Sequence[tuple[float, Iterable[nn.Parameter]]] = (),
 ) -> list[dict[str, Any]]:
     """Split trainable parameters into decayed weights and undecayed gains, biases and tables.
 
@@ -85,11 +93,23 @@ def parameter_groups(
         Of the first group; the others have none.
     undecayed
         More parameters that the optimizer must move, such as those of a loss balancer; a third group if there are any.
+    factors
+        Parameters of the module that learn at another rate: the schedule's times a number. Two groups for each.
     """
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    apart = [(factor, list(parameters)) for factor, parameters in factors]
+    elsewhere = {id(parameter) for _, parameters in apart for parameter in parameters}
+    trainable = [p for p in module.parameters() if p.requires_grad and id(p) not in elsewhere]
+    groups = _decayed_or_not(trainable, weight_decay)
     more = list(undecayed)
-    return [*groups, {"params": more, "weight_decay": 0.0}] if more else groups
+    if more:
+        groups.append({"params": more, "weight_decay": 0.0})
+    for factor, parameters in apart:
+        groups += [group | {FACTOR: factor} for group in _decayed_or_not(parameters, weight_decay)]
+    return groups
+
+
+def _decayed_or_not(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.evaluation.prediction_files import write_predictions
 from napari_mtlpath.evaluation.predictions import Predictions
 from napari_mtlpath.nn.aggregator import Aggregator
@@ -18,6 +19,7 @@ def publish_model(
     *,
     config: BagsConfig,
     source: BagSource,
+    encoder: Encoder,
     module: Aggregator,
     metrics: CardMetrics,
     facts: Mapping[str, str | int | float],
@@ -28,8 +30,8 @@ def publish_model(
     card = ModelCard(
         name=config.name,
         tasks=source.tasks,
-        encoder=source.encoder.name,
-        encoder_sha256=source.encoder.digest,
+        encoder=encoder.name,
+        encoder_sha256=encoder.digest,
         tile=source.spec,
         aggregator=config.aggregator.name,
         options=dict(module.options),

@@ -87,7 +87,7 @@ def _predict(
     logits: dict[str, list[np.ndarray]] = {task.name: [] for task in source.tasks}
     embeddings: dict[str, list[np.ndarray]] = {task.name: [] for task in source.tasks}
     for bag in bags:
-        output = answer(bag.features, bag.coordinates)
+        output = answer(bag)
         samples.append(bag.name)
         patients.append(bag.patient)
         labels.append(bag.labels.double().numpy())

@@ -17,6 +17,7 @@ from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.training.bags import Answer, Bag, BagSource, CardMetrics
 from napari_mtlpath.training.cell_features import bag_of
 from napari_mtlpath.training.config_data import SmearBags
+from napari_mtlpath.training.end_to_end.cell_pool import CellPool
 from napari_mtlpath.training.smear_figures import smear_figures
 from napari_mtlpath.units import Microns, TilePixels
 
@@ -195,6 +196,7 @@ class _Part:
     def __init__(self, cells: CellSet, features: Float[Tensor, "cell turn feature"], chosen: np.ndarray) -> None:
         self.composer = Composer(cells.subset(chosen))
         self.features = features[torch.from_numpy(chosen)]
+        self.pool = CellPool(cells, chosen=np.flatnonzero(chosen))
         self.size = int(chosen.sum())
 
     def bag(self, sampler: SpecSampler, *, seed: int, rates: tuple[float, float], positive: bool) -> Bag:
@@ -209,5 +211,6 @@ class _Part:
         return Bag(
             features=bag_of(self.features, smear),
             labels=torch.tensor(labels, dtype=torch.float32),
+            tiles=self.pool.of(smear),
             truth={name: torch.from_numpy(mask.reshape(-1)) for name, mask in truth.items()},
         )

@@ -66,7 +66,7 @@ def _judge(answer: Answer, bags: Iterable[Bag]) -> _Judged:
     labels, answers = [], []
     found: dict[str, list[float]] = {}
     for bag in bags:
-        output = answer(bag.features)
+        output = answer(bag)
         labels.append(bag.labels.double().numpy())
         answers.append([float(output.tasks[task].logits[0]) for task in TASK_COLUMNS])
         if bag.labels[0] > 0:

@@ -81,7 +81,7 @@ class StainedBagSource(BagSource):
         """Return error and R2 of the regions' shares and of the tiles', beside the mean and a fit on mean colour."""
         random = np.random.default_rng(1)
         drawn = [self._region("test", number, random) for number in range(TEST_BAGS)]
-        outputs = [answer(field.features[tiles]) for field, tiles in drawn]
+        outputs = [answer(_bag(field, tiles)) for field, tiles in drawn]
         metrics: CardMetrics = {}
         for column, task in enumerate(self.tasks):
             truth = np.array([float(field.labels[tiles, column].mean()) for field, tiles in drawn])
@@ -91,7 +91,7 @@ class StainedBagSource(BagSource):
             )
             metrics[f"{task.name} of a region"] = _rows(truth, said, trivial)
         fields = self._all("test")
-        answers = [answer(field.features) for field in fields]
+        answers = [answer(_bag(field)) for field in fields]
         for column, task in enumerate(self.tasks):
             truth = torch.cat([field.labels[:, column] for field in fields]).double().numpy()
             trivial = np.concatenate([self._colour_fit.predict(field.colours)[:, column] for field in fields])
@@ -118,8 +118,7 @@ class StainedBagSource(BagSource):
 
     def _draw(self, part: str, number: int, random: np.random.Generator) -> Bag:
         field, tiles = self._region(part, number, random)
-        labels = field.labels[tiles]
-        return Bag(features=field.features[tiles], labels=labels.mean(0), tile_labels=labels)
+        return _bag(field, tiles)
 
     def _region(self, part: str, number: int, random: np.random.Generator) -> tuple[_EmbeddedField, Tensor]:
         """Return a random rectangle of tiles; sections take turns, small and large regions are equally likely."""
@@ -153,6 +152,13 @@ class StainedBagSource(BagSource):
             rows=field.rows,
             columns=field.columns,
         )
+
+
+def _bag(field: _EmbeddedField, tiles: Tensor | None = None) -> Bag:
+    """Return some tiles of a field as a bag, or all."""
+    chosen = torch.arange(len(field.features)) if tiles is None else tiles
+    labels = field.labels[chosen]
+    return Bag(features=field.features[chosen], labels=labels.mean(0), tile_labels=labels)
 
 
 def _halves(section: StainedImage, *, gap_px: int) -> tuple[StainedImage, StainedImage]:

@@ -37,3 +37,23 @@ def first_layers(module: nn.Module) -> list[nn.Linear]:
         f"Expected {type(module).__name__} to begin with a linear 'projection' or with linear 'heads'; "
         f"found {type(first).__name__}."
     )
+
+
+LEAST_SPREAD = 1e-3
+"""Of the median spread of the features that vary: what varies less is scaled as if it varied that much."""
+
+
+def scale_of(spread: Float[Tensor, " feature"]) -> Float[Tensor, " feature"]:
+    """Return what features are multiplied by, so that each varies by about 1.
+
+    A feature that hardly varies (a dead unit of the encoder) says nothing. Divided by its own spread it would be noise,
+    and its folded weight could not be stored in float16.
+
+    Examples
+    --------
+    >>> [round(value, 2) for value in scale_of(torch.tensor([0.5, 0.5, 2.0, 0.0])).tolist()]
+    [2.0, 2.0, 0.5, 1996.01]
+    """
+    varying = spread[spread > 0]
+    floor = LEAST_SPREAD * float(varying.median()) if len(varying) else 1.0
+    return 1.0 / (spread.clamp_min(floor) + 1e-6)

@@ -16,7 +16,7 @@ from napari_mtlpath.training.gathered import GatheredGradients
 from napari_mtlpath.training.job import Batch, Job
 from napari_mtlpath.training.loss_scale import LossScale
 from napari_mtlpath.training.memory import is_out_of_memory, release_memory
-from napari_mtlpath.training.optimisation import Optimisation, Precision, parameter_groups
+from napari_mtlpath.training.optimisation import FACTOR, Optimisation, Precision, parameter_groups
 from napari_mtlpath.training.private_random import PrivateRandom
 from napari_mtlpath.training.update import StepFacts, Update
 
@@ -85,7 +85,9 @@ class Step:
         self.parameters = [parameter for parameter in job.module.parameters() if parameter.requires_grad]
         self.scale = LossScale() if settings.precision is Precision.FLOAT16 else None
         _check(settings, update, processes, self.device)
-        groups = parameter_groups(job.module, settings.weight_decay, undecayed=update.own_parameters())
+        groups = parameter_groups(
+            job.module, settings.weight_decay, undecayed=update.own_parameters(), factors=job.rate_factors()
+        )
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         self.average = WeightAverage(job.module, decay=settings.average)
 
@@ -121,9 +123,9 @@ class Step:
         return outcome
 
     def set_learning_rate(self, rate: float) -> None:
-        """Set the rate of all parameters."""
+        """Set the rate of all parameters; that of some is a multiple of it."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(FACTOR, 1.0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed training needs, the module's own state left out."""

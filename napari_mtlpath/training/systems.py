@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from napari_mtlpath.training.bags import BagSource
-from napari_mtlpath.training.bags_job import BagsJob
 from napari_mtlpath.training.cohort_bags import SPLIT_FILE, CohortBagSource
 from napari_mtlpath.training.config import BagsConfig, config_key
 from napari_mtlpath.training.config_data import CohortBags
 from napari_mtlpath.training.distillation import Teacher, load_teacher
+from napari_mtlpath.training.end_to_end.job import bags_job
 from napari_mtlpath.training.report import TrainingReport
 from napari_mtlpath.training.run import Run
 from napari_mtlpath.training.run_predictions import RunName
@@ -83,7 +83,7 @@ def _train_fold(
             named = first.output
             if not (resume and first.is_finished()):
                 assert isinstance(first.config, BagsConfig)
-                job = BagsJob(first.config, fold.source, device=device, name=fold.name)
+                job = bags_job(first.config, fold.source, device=device, name=fold.name)
                 with closing(first.reports(job, resume=resume)) as reports:
                     for report in reports:
                         if report.output is not None:
@@ -91,12 +91,12 @@ def _train_fold(
                         yield replace(report, output=None)
         teacher = load_teacher(named, encoder=fold.source.encoder, tasks=fold.source.tasks, device=device)
         run = replace(run, key=_key(run.key, teacher.card.weights_sha256), stage=_stage(run.stage, "student"))
-    job = BagsJob(config, fold.source, device=device, teacher=teacher, name=fold.name)
+    job = bags_job(config, fold.source, device=device, teacher=teacher, name=fold.name)
     yield from run.reports(job, resume=resume)
 
 
 def _teacher_run(fold: _Fold) -> Run:
-    """Return the training of a fold's teacher: the student's, on other slides and without a teacher."""
+    """Return the training of the teacher of a fold: as the student, on other slides, the encoder frozen, no teacher."""
     config = fold.run.config
     assert isinstance(config, BagsConfig)
     assert config.distillation is not None
@@ -107,6 +107,7 @@ def _teacher_run(fold: _Fold) -> Run:
         update={
             "name": name,
             "distillation": None,
+            "encoder_training": None,
             "sampling": config.sampling.model_copy(update={"bags": table.teacher_sampling}),
             "optimisation": config.optimisation.model_copy(update={"epochs": epochs}),
         }

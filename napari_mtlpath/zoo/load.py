@@ -21,6 +21,7 @@ from napari_mtlpath.weights import check_fit, load_weights, read_weights
 from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, read_model_card
 from napari_mtlpath.zoo.device import pick_device
 from napari_mtlpath.zoo.model import SlideModel
+from napari_mtlpath.zoo.own_encoder import own_encoder
 
 MODELS_FOLDER = "slide-models"
 
@@ -151,10 +152,10 @@ def _backend(name: Backend | str) -> Backend:
 
 
 def _encoder_of(card: ModelCard, folder: Path, backend: Backend, device: torch.device) -> Encoder:
-    """Load the encoder that a card names: beside the model first, so that a models folder can be moved as a whole."""
-    beside = folder.parent.parent
+    """Load the encoder that a card names: within the model or beside it first, so that folders can be moved."""
+    own, beside = own_encoder(folder, card), folder.parent.parent
     try:
-        described = find_encoder_card(card.encoder, models=beside if beside.is_dir() else None)
+        described = find_encoder_card(own or card.encoder, models=beside if beside.is_dir() else None)
         encoder = encoder_for(backend, card=described, device=device, build=lambda: build_encoder(described))
     except EncoderNotFound as error:
         raise CardError(

@@ -10,9 +10,12 @@ from napari_mtlpath.encoders.readme import figures_text, provenance_text, readme
 from napari_mtlpath.files import replacing, replacing_folder
 from napari_mtlpath.weights import write_weights
 from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, model_toml
+from napari_mtlpath.zoo.own_encoder import bring_encoder
 
 
-def save_model(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> ModelCard:
+def save_model(
+    folder: Path, card: ModelCard, state: Mapping[str, Tensor], *, files: Mapping[str, str] | None = None
+) -> ModelCard:
     """Save a slide model as a model folder, replacing one that is there.
 
     Parameters
@@ -20,9 +23,12 @@ def save_model(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Mo
     folder
         Where to; its name must be the card's.
     card
-        The card; its `weights_sha256` and `folder` are filled in here.
+        The card; its `weights_sha256` and `folder` are filled in here. Where it comes from a model that carries its own
+        encoder, that is copied.
     state
         ``aggregator.state_dict()``, stored as float16.
+    files
+        More text files of the folder, by name.
 
     Returns
     -------
@@ -32,9 +38,12 @@ def save_model(folder: Path, card: ModelCard, state: Mapping[str, Tensor]) -> Mo
     if folder.name != card.name:
         raise ValueError(f"Model {card.name!r} must be saved in a folder of that name; found {folder.name!r}.")
     with replacing_folder(folder) as temporary:
+        bring_encoder(card, temporary)
         card = replace(card, weights_sha256=write_weights(temporary / MODEL_WEIGHTS, state), folder=folder)
         (temporary / MODEL_FILE).write_text(model_toml(card), encoding="utf-8")
         (temporary / "README.md").write_text(model_readme(card), encoding="utf-8")
+        for name, text in (files or {}).items():
+            (temporary / name).write_text(text, encoding="utf-8")
     return card
 
 

@@ -1,0 +1,1 @@
+"""Training of an aggregator together with its tile encoder, from tiles."""

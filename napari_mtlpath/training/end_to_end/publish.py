@@ -1,0 +1,71 @@
+"""A trained encoder -> a folder within its model's folder, so that the model carries it along."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from napari_mtlpath.encoders.card_file import MAX_NAME
+from napari_mtlpath.encoders.cards import EncoderCard
+from napari_mtlpath.encoders.encoder import Encoder
+from napari_mtlpath.encoders.load import ENCODERS_FOLDER, load_encoder
+from napari_mtlpath.encoders.save import save_encoder
+from napari_mtlpath.tiles.spec import TileSpec
+from napari_mtlpath.training.config import BagsConfig
+from napari_mtlpath.training.publish_encoder import CONFIG_FILE
+
+SUFFIX = "-encoder"
+
+
+def publish_trained_encoder(
+    folder: Path,
+    *,
+    config: BagsConfig,
+    start: EncoderCard,
+    start_digest: str,
+    network: nn.Module,
+    spec: TileSpec,
+    facts: Mapping[str, str | int | float],
+) -> Encoder:
+    """Write the encoder to ``tile-encoders/`` in the model's `folder` and return it as it loads from there.
+
+    Parameters
+    ----------
+    folder
+        The model's.
+    start, start_digest
+        The encoder that the training started from.
+    network
+        The trained one, its weights rounded to float16.
+    spec
+        The tiles that it was trained on.
+    facts
+        Epochs, minutes, machine.
+    """
+    assert config.encoder_training is not None
+    table = config.encoder_training
+    name = f"{config.name[: MAX_NAME - len(SUFFIX)]}{SUFFIX}"
+    which = "all its layers" if table.blocks == "all" else f"its last {table.blocks} block(s)"
+    card = replace(
+        start,
+        name=name,
+        options={key: value for key, value in start.options.items() if key != "pretrained"} | {"tile_px": spec.tile_px},
+        title=f"Tile encoder of {config.card.title or config.name}",
+        summary=f"{start.title or start.name}; {which} trained on with model {config.name!r}. {start.summary}".strip(),
+        tile=spec,
+        weights="",
+        metrics={},  # those of the starting encoder do not hold any more
+        provenance={
+            **{key: value for key, value in facts.items() if value != ""},
+            "started_from": start.name,
+            "started_from_sha256": start_digest,
+            "trained": which,
+            "learning_rate": table.learning_rate,
+            "seed": config.seed,
+            "command": f"mtlpath train {CONFIG_FILE}",
+        },
+    )
+    target = folder / ENCODERS_FOLDER / name
+    save_encoder(target, card, network.state_dict())
+    return load_encoder(target)

@@ -71,6 +71,7 @@ def fake_model(name="model", *, tasks=TASKS, tile_um=48.0, made_for="simulated b
         licence="CC0-1.0",
         limits="None known.",
         metrics={},
+        provenance={},
         folder=Path(name),
     )
     return SimpleNamespace(card=card, tasks=tasks, digest=name, device=SimpleNamespace(type="cpu"))

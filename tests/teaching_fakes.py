@@ -67,7 +67,12 @@ class FakeTraining:
 
     def tools(self):
         return TeachingTools(
-            lesson=self._lesson, references=lambda *_: (), teach=self._teach, save=self._save, remove_task=self._remove
+            lesson=self._lesson,
+            references=lambda *_: (),
+            teach=self._teach,
+            finish=lambda: "finish",
+            save=self._save,
+            remove_task=self._remove,
         )
 
     def _lesson(self, session):
@@ -86,7 +91,8 @@ class FakeTraining:
                     raise self.error
                 if self.seconds:
                     time.sleep(self.seconds)
-                yield self._report(run)
+                if (yield self._report(run)) is not None:
+                    break
         except GeneratorExit:
             self.closed += 1
             raise

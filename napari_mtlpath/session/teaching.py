@@ -3,9 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.outbox import Outbox
 from napari_mtlpath.session.teaching_run import TeachingRun, TeachingStopped, failure_words
-from napari_mtlpath.session.teaching_tools import TeachingTools, free_name, own_model_folder
+from napari_mtlpath.session.teaching_tools import TeachingTools, free_name, own_model_folder, suggested_name
 from napari_mtlpath.session.teaching_view import TeachingPhase, TeachingView
 
 if TYPE_CHECKING:
     from napari_mtlpath.session.session import Session
-    from napari_mtlpath.training.teaching.config import TeachConfig
     from napari_mtlpath.training.teaching.report import TeachReport
     from napari_mtlpath.zoo.model import SlideModel
 
@@ -76,15 +74,15 @@ class Teaching:
         """Where it stands."""
         return self._view
 
-    def start(self, config: "TeachConfig", *, resume: bool = False) -> None:
+    def start(self, settings: Mapping[str, Any], *, resume: bool = False) -> None:
         """Teach the task and the labels of the session to the model in use; earlier, unsaved results are dropped.
 
         Parameters
         ----------
-        config
-            How.
+        settings
+            How: what differs from the defaults of :class:`~napari_mtlpath.training.teaching.config.TeachConfig`.
         resume
-            Go on from the checkpoint of the same model, labels and config, where there is one.
+            Go on from the checkpoint of the same model, labels and settings, where there is one.
 
         Raises
         ------
@@ -96,8 +94,9 @@ class Teaching:
             model = self._session.model
             if model is None:
                 raise ValueError("A task is taught to a model, and none is in use. Load a model first.")
-            self._run = run = TeachingRun(parent=model, config=config, resume=resume)
-            self._tell(TeachingView(phase=TeachingPhase.PREPARING, parent=model.card.name))
+            self._run = run = TeachingRun(parent=model, settings=settings, resume=resume)
+            shared = settings.get("mode") == "shared"
+            self._tell(TeachingView(phase=TeachingPhase.PREPARING, parent=model.card.name, shared=shared))
             self._submit(lambda: self._teach(run))
         self._session.preview(None, of=model)
         self._outbox.empty()
@@ -108,7 +107,7 @@ class Teaching:
         if run is None:
             return
         if phase is TeachingPhase.STOPPED:
-            self.start(run.config, resume=True)
+            self.start(run.settings, resume=True)
         else:
             run.pause(False)
 
@@ -116,6 +115,11 @@ class Teaching:
         """Hold the training after the step at hand; ignored where there is none."""
         if self._run is not None:
             self._run.pause(True)
+
+    def finish(self) -> None:
+        """End soon and keep the best weights so far; ignored where nothing is going on."""
+        if self._run is not None:
+            self._run.finish()
 
     def cancel(self) -> None:
         """Stop after the step at hand and keep the checkpoint; ignored where nothing is going on."""
@@ -142,8 +146,8 @@ class Teaching:
             self._write(name, lambda folder: self.tools.save(taught, folder), back_to=TeachingPhase.DONE)
         self._outbox.empty()
 
-    def remove_task(self, task: str, name: str) -> None:
-        """Save the model in use without one of its taught tasks as a new model called `name`, and use that.
+    def remove_task(self, task: str) -> None:
+        """Save the model in use without one of its tasks as a new model, and use that.
 
         Raises
         ------
@@ -157,7 +161,12 @@ class Teaching:
                 raise ValueError("A task is removed from a model, and none is in use. Load a model first.")
             self._run = TeachingRun(parent=model)
             self._view = TeachingView(parent=model.card.name)
-            self._write(name, lambda folder: self.tools.remove_task(model, task, folder), back_to=TeachingPhase.IDLE)
+            self._write(
+                f"{model.card.name}-without-{task}",
+                lambda folder: self.tools.remove_task(model, task, folder),
+                back_to=TeachingPhase.IDLE,
+                renamed=True,
+            )
         self._outbox.empty()
 
     def discard(self) -> None:
@@ -207,7 +216,12 @@ class Teaching:
 
     def _teach(self, run: TeachingRun) -> None:
         try:
-            run.taught = self._pulled(run)
+            run.taught = run.pulled(
+                self._session,
+                self.tools,
+                on_change=lambda **changes: self._change(run, **changes),
+                on_report=lambda report: self._hear(run, report),
+            )
         except TeachingStopped:
             self._end(run, phase=TeachingPhase.STOPPED)
         except Exception as error:  # the outermost frame of a thread: there is no caller to handle it
@@ -215,33 +229,9 @@ class Teaching:
             self._end(run, phase=TeachingPhase.FAILED, problem=failure_words(error))
             self._session.say(Level.ERROR, failure_words(error))
         else:
-            self._end(run, phase=TeachingPhase.DONE)
+            self._end(run, phase=TeachingPhase.DONE, suggested=suggested_name(run))
             if self._closed:
                 self._finish_alone(run)
-
-    def _pulled(self, run: TeachingRun) -> Any:  # noqa: ANN401 - what the generator returns, given back to its save
-        run.check()
-        with self._session.working("Reading labels and features"):
-            lesson = self.tools.lesson(self._session)
-            run.task = lesson.task
-            self._change(run, task=lesson.task, origins=dict(lesson.counts().origins))
-            run.check()
-            references = self.tools.references(self._session, run.parent, lesson)
-        run.check()
-        reports = self.tools.teach(run, lesson, references)
-        with closing(reports):
-            self._change(run, phase=TeachingPhase.RUNNING)
-            while True:
-                if run.pausing:
-                    self._change(run, phase=TeachingPhase.PAUSED)
-                    run.wait()
-                    self._change(run, phase=TeachingPhase.RUNNING)
-                run.check()
-                try:
-                    report = next(reports)
-                except StopIteration as end:
-                    return end.value
-                self._hear(run, report)
 
     def _hear(self, run: TeachingRun, report: "TeachReport") -> None:
         if report.model is not None:
@@ -270,22 +260,25 @@ class Teaching:
 
     def _finish_alone(self, run: TeachingRun) -> None:
         """Save what a training of a closed viewer has learned."""
-        task = run.task.name if run.task is not None else "task"
+        folder = own_model_folder(suggested_name(run))
         try:
-            folder = own_model_folder(free_name(f"{run.parent.card.name}-{task}"))
             self.tools.save(run.taught, folder)
         except (OSError, ValueError) as error:
             logger.warning("What was taught could not be saved: %s", error)
         else:
-            logger.info("Taught task %r after the viewer was closed; saved as %s.", task, folder)
+            logger.info("Taught a task after the viewer was closed; saved in %s.", folder)
 
-    def _write(self, name: str, write: Callable[[Path], object], *, back_to: TeachingPhase) -> None:
+    def _write(
+        self, wanted: str, write: Callable[[Path], object], *, back_to: TeachingPhase, renamed: bool = False
+    ) -> None:
+        """Write a model folder in the background and use the model; `renamed`: under the next free name."""
         run = self._run
         assert run is not None
         self._tell(replace(self._view, phase=TeachingPhase.SAVING, problem=""))
 
         def work() -> None:
             try:
+                name = free_name(wanted) if renamed else wanted
                 write(own_model_folder(name))
                 used = self._session.model is run.parent
                 if used and not self._closed:

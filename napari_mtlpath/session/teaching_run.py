@@ -1,11 +1,17 @@
 """One run of a training: what was asked for, whether it may go on, and what it has made so far."""
 
 import threading
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from napari_mtlpath.session.teaching_view import TeachingPhase
+
 if TYPE_CHECKING:
+    from napari_mtlpath.session.session import Session
+    from napari_mtlpath.session.teaching_tools import TeachingTools
     from napari_mtlpath.tasks import Task
-    from napari_mtlpath.training.teaching.config import TeachConfig
+    from napari_mtlpath.training.teaching.report import TeachReport
     from napari_mtlpath.zoo.model import SlideModel
 
 
@@ -20,8 +26,8 @@ class TeachingRun:
     ----------
     parent
         The model that is taught, which stays as it is.
-    config
-        How; None where nothing is trained.
+    settings
+        How: what differs from the defaults.
     resume
         Whether to go on from a checkpoint.
 
@@ -35,16 +41,17 @@ class TeachingRun:
         What the training returned, or None while it has not ended by itself.
     """
 
-    def __init__(self, *, parent: "SlideModel", config: "TeachConfig | None" = None, resume: bool = False) -> None:
+    def __init__(
+        self, *, parent: "SlideModel", settings: Mapping[str, Any] | None = None, resume: bool = False
+    ) -> None:
         self.parent = parent
-        self.config: Any = config
+        self.settings = dict(settings or {})
         self.resume = resume
         self.task: Task | None = None
         self.snapshot: SlideModel | None = None
         self.taught: Any = None
         self._changed = threading.Condition()
-        self._pausing = False
-        self._stopped = False
+        self._pausing = self._finishing = self._stopped = False
 
     @property
     def pausing(self) -> bool:
@@ -57,6 +64,12 @@ class TeachingRun:
             self._pausing = pausing
             self._changed.notify_all()
 
+    def finish(self) -> None:
+        """End the training at its next look at the held-out labels, and keep the best weights so far."""
+        with self._changed:
+            self._finishing, self._pausing = True, False
+            self._changed.notify_all()
+
     def stop(self) -> None:
         """End the training after the step at hand."""
         with self._changed:
@@ -67,6 +80,58 @@ class TeachingRun:
         """Wait while the training is held and not stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or not self._pausing)
+
+    def pulled(
+        self,
+        session: "Session",
+        tools: "TeachingTools",
+        *,
+        on_change: Callable[..., None],
+        on_report: "Callable[[TeachReport], None]",
+    ) -> Any:  # noqa: ANN401 - what the training returns is given back to its `save`
+        """Read what is taught, train, and return the result; in the thread of the training.
+
+        Parameters
+        ----------
+        session, tools
+            Where labels, features and the training come from.
+        on_change
+            Called with fields of the view that are others now.
+        on_report
+            Called with each report.
+
+        Raises
+        ------
+        TeachingStopped
+            If the user stopped it; a checkpoint is kept.
+        """
+        self.check()
+        with session.working("Reading labels and features"):
+            lesson = tools.lesson(session)
+            self.task = lesson.task
+            on_change(task=lesson.task, origins=dict(lesson.counts().origins))
+            self.check()
+            references = tools.references(session, self.parent, lesson)
+        self.check()
+        with closing(tools.teach(self, lesson, references)) as reports:
+            on_change(phase=TeachingPhase.RUNNING)
+            command = None  # the first thing sent into a generator must be nothing
+            while True:
+                try:
+                    on_report(reports.send(command))
+                except StopIteration as end:
+                    return end.value
+                self._hold(on_change)
+                command = tools.finish() if self._finishing else None
+                self._finishing = False
+
+    def _hold(self, on_change: Callable[..., None]) -> None:
+        if self._pausing:
+            on_change(phase=TeachingPhase.PAUSED)
+            self.wait()
+            if not self._stopped:
+                on_change(phase=TeachingPhase.RUNNING)
+        self.check()
 
     def check(self) -> None:
         """Raise TeachingStopped if the training is to end."""

@@ -1,6 +1,7 @@
 """What a teaching works with: where labels, cached bags, the training and the saved models come from."""
 
 import hashlib
+import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
     from napari_mtlpath.session.session import Session
     from napari_mtlpath.session.teaching_run import TeachingRun
     from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
-    from napari_mtlpath.training.teaching.report import TeachReport
+    from napari_mtlpath.training.teaching.report import Command, TeachReport
     from napari_mtlpath.zoo.card import ModelCard
     from napari_mtlpath.zoo.model import SlideModel
+
+LONGEST_NAME = 60
+"""Letters of a suggested name, so that a number still fits behind it."""
 
 RUNS_FOLDER = "teaching"
 """Checkpoints of trainings, below the user's data."""
@@ -35,8 +39,9 @@ def cached_bags(session: "Session", model: "SlideModel", lesson: "Lesson") -> "t
 
 def training(
     run: "TeachingRun", lesson: "Lesson", references: "Sequence[TaughtBag]"
-) -> "Generator[TeachReport, None, Any]":
+) -> "Generator[TeachReport, Command | None, Any]":
     """Return the training as a generator of reports; closing it keeps a checkpoint."""
+    from napari_mtlpath.training.teaching.config import parse_teach_config
     from napari_mtlpath.training.teaching.teach import teach
 
     own = hashlib.sha256(lesson.task.name.encode()).hexdigest()[:16]  # a task's name may be no name for a folder
@@ -44,13 +49,20 @@ def training(
     return teach(
         run.parent,
         lesson,
-        run.config,
+        parse_teach_config(run.settings),
         references=references,
         folder=folder,
         device=run.parent.device,
         resume=run.resume,
         retrain=lesson.task.name if lesson.task.name in [task.name for task in run.parent.tasks] else "",
     )
+
+
+def finishing() -> "Command":
+    """Return what tells a training to end soon and to keep what it has."""
+    from napari_mtlpath.training.teaching.report import Command
+
+    return Command.FINISH
 
 
 def save_taught(taught: Any, folder: Path) -> "ModelCard":  # noqa: ANN401 - what the training returned
@@ -69,11 +81,14 @@ def save_without(model: "SlideModel", task: str, folder: Path) -> "ModelCard":
 
 @dataclass(frozen=True, kw_only=True)
 class TeachingTools:
-    """The five things that a teaching needs from elsewhere; each may be another in tests."""
+    """What a teaching needs from elsewhere; each may be another in tests."""
 
     lesson: "Callable[[Session], Lesson]" = drafted_lesson
     references: "Callable[[Session, SlideModel, Lesson], Sequence[TaughtBag]]" = cached_bags
-    teach: "Callable[[TeachingRun, Lesson, Sequence[TaughtBag]], Generator[TeachReport, None, Any]]" = training
+    teach: "Callable[[TeachingRun, Lesson, Sequence[TaughtBag]], Generator[TeachReport, Command | None, Any]]" = (
+        training
+    )
+    finish: "Callable[[], Command]" = finishing
     save: "Callable[[Any, Path], ModelCard]" = save_taught
     remove_task: "Callable[[SlideModel, str, Path], ModelCard]" = save_without
 
@@ -97,10 +112,16 @@ def own_model_folder(name: str) -> Path:
     raise ValueError(f"There is a model {name!r} already ({taken}). Give the new one another name.")
 
 
+def suggested_name(run: "TeachingRun") -> str:
+    """Return a free name for the model that a training has made: its parent's and its task's. Reads folders."""
+    return free_name(f"{run.parent.card.name}-{run.task.name if run.task is not None else 'taught'}")
+
+
 def free_name(wanted: str) -> str:
-    """Return `wanted`, or the first of ``wanted-2``, ``wanted-3``, ... that no model has. Reads folders."""
+    """Return `wanted` as a folder is named, or the first of ``wanted-2``, ... that no model has. Reads folders."""
     from napari_mtlpath.zoo.load import find_model
 
+    wanted = re.sub(r"[^A-Za-z0-9_.]+", "-", wanted)[:LONGEST_NAME].strip("-")
     name = wanted
     for number in count(2):
         try:

@@ -86,6 +86,10 @@ class TeachingView:
         Why it failed, or an empty text.
     saved_as
         Name of the saved model; empty before.
+    suggested
+        A free name for the model, once there is something to save.
+    shared
+        Whether all tasks learn, so that old answers may move.
     origins
         How many labels came from where.
     """
@@ -100,7 +104,15 @@ class TeachingView:
     warnings: tuple[str, ...] = ()
     problem: str = ""
     saved_as: str = ""
+    suggested: str = ""
+    shared: bool = False
     origins: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def can_be_saved(self) -> bool:
+        """Whether something was taught, and the old tasks answer as before or were meant to move."""
+        proved = self.shared or (self.guard is not None and self.guard.identical)
+        return self.phase is TeachingPhase.DONE and proved
 
     def heard(self, report: "TeachReport") -> "TeachingView":
         """Return the view after one more report."""

@@ -118,13 +118,14 @@ def fraction(answer: "TaskResult") -> float:
     return min(max((answer.value - task.low) / (task.high - task.low), 0.0), 1.0)
 
 
-_DEVICES = {"cpu": "the CPU", "cuda": "the GPU (CUDA)", "mps": "the GPU (MPS)"}
+DEVICES = {"cpu": "the CPU", "cuda": "the GPU (CUDA)", "mps": "the GPU (MPS)"}
+"""What a person calls torch's devices."""
 
 
 def pace_words(report: "LiveReport") -> str:
     """Return what the analysis is doing: state, device, tiles per second, tiles waiting."""
     state = str(report.state).capitalize()
-    device = _DEVICES.get(report.device.partition(":")[0], report.device)
+    device = DEVICES.get(report.device.partition(":")[0], report.device)
     words = [f"{state} on {device}" if device else state]
     if report.state == "running":
         words.append(f"{report.tiles_per_second:.3g} tiles/s")

@@ -11,7 +11,7 @@ from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.teaching import WhenClosed
 from napari_mtlpath.session.teaching_view import TeachingPhase
 
-CONFIG = object()
+CONFIG = {"mode": "isolated"}
 
 
 class Ears:
@@ -125,6 +125,18 @@ def test_cancelling_keeps_a_checkpoint_and_the_training_can_go_on(held):
         session.teaching.go_on()
         ears.until(TeachingPhase.DONE)
         assert training.resumed == [False, True]
+
+
+def test_finishing_early_keeps_what_was_learned():
+    training = FakeTraining(steps=100_000, seconds=0.001)
+    with bench(training) as (session, ears):
+        session.teaching.start(CONFIG)
+        ears.until(TeachingPhase.RUNNING)
+        session.teaching.finish()
+        ears.until(TeachingPhase.DONE)
+        assert training.step < training.steps
+        assert session.teaching.view.suggested == "parent-eosinophils"
+        assert session.teaching.view.can_be_saved
 
 
 def test_a_failure_is_one_sentence_and_the_next_start_works():
@@ -261,9 +273,11 @@ def test_nothing_is_saved_before_it_was_taught():
 def test_a_task_is_removed_into_a_model_of_its_own(loadable):
     training = FakeTraining()
     with bench(training, model=grown(parent_model())) as (session, ears):
-        session.teaching.remove_task(NEW_TASK.name, "parent-again")
+        session.teaching.remove_task(NEW_TASK.name)
         ears.until(TeachingPhase.SAVED)
-        assert [(task, folder.name) for task, folder in training.removed] == [(NEW_TASK.name, "parent-again")]
+        assert [(task, folder.name) for task, folder in training.removed] == [
+            (NEW_TASK.name, "parent-without-eosinophils")
+        ]
 
 
 @pytest.mark.parametrize("moment", [TeachingPhase.PREPARING, TeachingPhase.RUNNING, TeachingPhase.PAUSED])

@@ -49,8 +49,9 @@ class ModelChooser(QWidget):
         self._build()
         self._bridge = bridge = Bridge(session, self)
         bridge.model_changed.connect(self._choose_present)
+        bridge.models_changed.connect(self._look)
         self._show()
-        send_for(self, model_offers, on_done=self._offer, on_error=self._fail)
+        self._look()
 
     @property
     def offer(self) -> ModelOffer | None:
@@ -67,6 +68,10 @@ class ModelChooser(QWidget):
         self._show()
         name = offer.name
         send_for(self, lambda: session.load_model(name), on_done=self._loaded, on_error=self._fail)
+
+    def _look(self) -> None:
+        """Look which models there are."""
+        send_for(self, model_offers, on_done=self._offer, on_error=self._fail)
 
     def _build(self) -> None:
         row = QHBoxLayout()

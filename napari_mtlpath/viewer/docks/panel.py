@@ -15,6 +15,8 @@ from napari_mtlpath.viewer.docks.model_section import ModelForm
 from napari_mtlpath.viewer.docks.overlay_section import OverlayForm
 from napari_mtlpath.viewer.docks.section import SectionDock
 from napari_mtlpath.viewer.docks.slide_section import SlideForm
+from napari_mtlpath.viewer.docks.tasks_section import TasksForm
+from napari_mtlpath.viewer.docks.teach_section import TeachForm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ SECTIONS = (
     SectionEntry(name="slide", title="Slide", make=SlideForm),
     SectionEntry(name="model", title="Model and predictions", make=ModelForm),
     SectionEntry(name="overlays", title="Overlays", make=OverlayForm),
+    SectionEntry(name="tasks", title="Tasks and labels", make=TasksForm),
+    SectionEntry(name="teach", title="Fine-tune", make=TeachForm),
 )
 """What the panel shows, from top to bottom. A new section is one file and one line here."""
 

@@ -1,0 +1,180 @@
+"""A teaching in words: the one place where the Fine-tune section's sentences are made."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_mtlpath.session.teaching_view import TeachingPhase, TeachingView
+from napari_mtlpath.session.wording import DEVICES, task_title
+
+if TYPE_CHECKING:
+    from napari_mtlpath.tasks import Task
+
+MINUTE = 60.0
+HOUR = 3600.0
+SHORT_HASH = 12
+"""Letters of a hash that are shown; the whole is in the tooltip."""
+
+
+def status_words(view: TeachingView) -> str:
+    """Return what a teaching is doing, how far it is, how long it takes and where it computes."""
+    report = view.report
+    match view.phase:
+        case TeachingPhase.IDLE:
+            return ""
+        case TeachingPhase.PREPARING:
+            return "Reading labels and features …"
+        case TeachingPhase.STOPPING:
+            return "Stopping after the step at hand …"
+        case TeachingPhase.STOPPED:
+            at = f" at step {report.step:,}" if report is not None else ""
+            return f"Stopped{at}. Resume goes on from there; Start begins anew."
+        case TeachingPhase.FAILED:
+            return view.problem
+        case TeachingPhase.SAVING:
+            return "Saving …"
+        case TeachingPhase.SAVED:
+            return f"Saved as '{view.saved_as}' and in use now. You find it in the list of models."
+        case TeachingPhase.DONE if report is not None:
+            early = f" {report.stopped}" if report.stopped else ""
+            return f"Finished after {report.step:,} steps in {duration_words(report.seconds)}.{early} Not saved yet."
+        case _:
+            return _progress_words(view)
+
+
+def _progress_words(view: TeachingView) -> str:
+    report = view.report
+    if report is None:
+        return "Starting …"
+    words = [f"Step {report.step:,} of {report.steps:,}"]
+    if view.phase is TeachingPhase.PAUSED:
+        words.append("paused")
+    elif str(report.phase) == "guarding":
+        words.append("comparing the old tasks' answers")
+    elif math.isfinite(report.seconds_left) and report.step > 0:
+        words.append(f"{duration_words(report.seconds_left)} left")
+    words.append(DEVICES.get(report.device.partition(":")[0], report.device))
+    return " · ".join(words)
+
+
+def duration_words(seconds: float) -> str:
+    """Return a duration as a person says it.
+
+    Examples
+    --------
+    >>> duration_words(8.4), duration_words(130), duration_words(7300)
+    ('8 s', '2 min 10 s', '2 h 2 min')
+    """
+    whole = round(max(seconds, 0.0))
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def score_words(view: TeachingView) -> str:
+    """Return the newest score of each task beside what the trivial answer reaches."""
+    report = view.report
+    point = next((point for point in reversed(view.points) if point.scores), None)
+    if point is None:
+        return ""
+    names = report.score_names if report is not None else {}
+    lines = []
+    for task, score in point.scores.items():
+        floor = f" (trivial answer {view.floors[task]:.2f})" if task in view.floors else ""
+        lines.append(f"{names.get(task) or 'Score'} of {title_of(view, task)} on held-out labels: {score:.2f}{floor}")
+    return "\n".join(lines)
+
+
+def title_of(view: TeachingView, task: str) -> str:
+    """Return what a person calls a task of a teaching."""
+    return task_title(view.task) if view.task is not None and view.task.name == task else task
+
+
+def origin_words(origins: Mapping[str, int]) -> str:
+    """Return how many labels came from where.
+
+    Examples
+    --------
+    >>> origin_words({"tile": 40, "region": 12})
+    'Learns from 40 clicked tiles, 12 tiles in regions.'
+    """
+    parts = [f"{count:,} {_ORIGINS.get(origin, origin)}" for origin, count in origins.items() if count]
+    return f"Learns from {', '.join(parts)}." if parts else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardWords:
+    """What the forgetting guard found: whether it is good news, the sentence, and the whole hashes."""
+
+    good: bool
+    text: str
+    details: str
+
+
+def guard_words(view: TeachingView) -> GuardWords | None:
+    """Return what became of the old tasks' answers, or None before anybody has looked."""
+    guard = view.guard
+    if guard is None:
+        return None
+    slides = f"{guard.bags} slide{'' if guard.bags == 1 else 's'}"
+    details = f"SHA-256 of all old answers on {slides}: before {guard.before}, after {guard.after}."
+    if guard.identical:
+        text = f"Old tasks unchanged, bit by bit, on {slides}. SHA-256 {guard.after[:SHORT_HASH]}…"
+        return GuardWords(good=True, text=text, details=details)
+    if view.shared:
+        text = f"Old tasks' answers moved on {slides}, as the shared mode allows. Look at the table before you save."
+    else:
+        text = f"Old tasks' answers changed on {slides}, so this is not saved. Discard it; nothing is lost."
+    return GuardWords(good=False, text=text, details=details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaRow:
+    """How far one old task's answers moved, in words."""
+
+    task: str
+    mean: str
+    interval: str
+    largest: str
+
+
+def delta_rows(view: TeachingView) -> tuple[DeltaRow, ...]:
+    """Return how far each old task moved, where any did."""
+    if view.guard is None or view.guard.identical:
+        return ()
+    return tuple(
+        DeltaRow(
+            task=name,
+            mean=f"{delta.mean:.3g}",
+            interval=f"{delta.low:.2g} to {delta.high:.2g}",
+            largest=f"{delta.largest:.3g}",
+        )
+        for name, delta in view.guard.deltas.items()
+    )
+
+
+def start_hint(*, model: bool, task: "Task | None", labels: int, busy: bool) -> str:
+    """Return what is missing before anything can be taught, or what Start will do."""
+    if busy:
+        return ""
+    if not model:
+        return "Load a model first: it is what learns the new task."
+    if task is None:
+        return "Make a new task in the Tasks section and label some tiles; then Start teaches it."
+    title = task_title(task)
+    if labels == 0:
+        return f"Label some tiles for '{title}' in the Tasks section; then Start teaches it."
+    return f"Ready to teach '{title}' from {labels:,} label{'' if labels == 1 else 's'}."
+
+
+_ORIGINS = {
+    "region": "tiles in regions",
+    "tile": "clicked tiles",
+    "gallery": "tiles from the gallery",
+    "slide": "whole slides",
+    "table": "slides from a table",
+    "file": "tiles from a file",
+}

@@ -87,7 +87,7 @@ def fake_result(slide, model, *, known=3, total=12, shape=(3, 4), kinds=("routin
         for kind in kinds
     }
     tasks = tuple(
-        SimpleNamespace(task=task, value=0.25, class_values=(0.75, 0.25), calibrated=False, word=word)
+        SimpleNamespace(task=task, value=0.25, class_values=(0.75, 0.25), calibrated=False, word=word, possible=None)
         for task, word in zip(model.tasks, ("score", "value"), strict=False)
     )
     return SimpleNamespace(

@@ -151,6 +151,10 @@ def answer_words(answer: dict[str, Any]) -> str:
     >>> classes = {"no": 0.75, "yes": 0.25}
     >>> answer_words({"kind": "classification", "score": 0.25, "classes": classes, "positive_class": "yes"})
     'yes: score 0.250'
+    >>> possible = {"classes": ["no", "yes"], "coverage": 0.9}
+    >>> binary = {"kind": "classification", "probability": 0.25, "classes": classes, "positive_class": "yes"}
+    >>> answer_words(binary | {"possible": possible})
+    'yes: probability 0.250. At 90 % coverage: no or yes, so undecided'
     >>> answer_words({"kind": "regression", "value": 0.5, "unit": "share"})
     '0.500 share'
     """
@@ -161,4 +165,9 @@ def answer_words(answer: dict[str, Any]) -> str:
     if not classes:
         return "unknown"
     name = answer["positive_class"] or max(classes, key=lambda key: classes[key])
-    return f"{name}: {word} {classes.get(name, float('nan')):.3f}"
+    said = f"{name}: {word} {classes.get(name, float('nan')):.3f}"
+    if "possible" in answer:
+        from napari_mtlpath.evaluation.class_sets import set_words
+
+        said += f". {set_words(answer['possible']['classes'], coverage=answer['possible']['coverage'])}"
+    return said

@@ -6,53 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from napari_mtlpath.evaluation.calibrate import calibrated_logits, probabilities
+from napari_mtlpath.evaluation.class_sets import ClassSets
 from napari_mtlpath.evaluation.intervals import Interval, Resampler, interval
 from napari_mtlpath.evaluation.metrics import Answers
 from napari_mtlpath.tasks import Classification
-
-PROMISE = (
-    "The coverage holds on average over patients like those it was set on, for each class by itself, not for a single "
-    "patient; it is void on other scanners, stains or populations."
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassSets:
-    """Thresholds of class-conditional (Mondrian) split-conformal prediction.
-
-    A class belongs to a sample's set where 1 - its probability is at most the class's threshold. The true class then
-    lies in the set with at least the promised probability, for each class (Vovk, 2012, arXiv:1209.2673).
-
-    Attributes
-    ----------
-    coverage
-        What is promised for each class, such as 0.9.
-    thresholds
-        Per class; infinite where too few patients of a class were seen: it is then in every set.
-    patients
-        Patients of each class that the thresholds rest on.
-    """
-
-    coverage: float
-    thresholds: tuple[float, ...]
-    patients: tuple[int, ...]
-
-    def sets(self, shares: Float[NDArray[np.float64], "sample class"]) -> Bool[NDArray[np.bool_], "sample class"]:
-        """Return which classes are possible for each sample."""
-        return 1.0 - shares <= np.array(self.thresholds)
-
-    def as_table(self) -> dict[str, Any]:
-        """Return the plain values that a card stores."""
-        return {
-            "coverage": self.coverage,
-            "thresholds": list(self.thresholds),
-            "patients": [float(count) for count in self.patients],
-            "promise": PROMISE,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,17 +80,6 @@ def class_sets(answers: Answers, parameters: Mapping[str, Any] | None, *, covera
     return ClassSets(coverage=coverage, thresholds=tuple(thresholds), patients=tuple(patients))
 
 
-def read_class_sets(table: Mapping[str, Any], *, classes: int) -> ClassSets:
-    """Return what a card stores; raise ValueError where it cannot be."""
-    thresholds, coverage = table.get("thresholds"), table.get("coverage")
-    if not isinstance(thresholds, list) or len(thresholds) != classes or not isinstance(coverage, float):
-        raise ValueError(f"A conformal table needs 'coverage' and {classes} 'thresholds'; found {dict(table)}.")
-    counts = table.get("patients") or [0] * classes
-    return ClassSets(
-        coverage=coverage, thresholds=tuple(map(float, thresholds)), patients=tuple(int(count) for count in counts)
-    )
-
-
 def set_figures(
     answers: Answers, parameters: Mapping[str, Any] | None, sets: ClassSets, resampler: Resampler
 ) -> SetFigures:
@@ -150,22 +99,6 @@ def set_figures(
         accuracy=_share(held, alone, answers, resampler),
         empty=_share(possible.sum(1) == 0, everything, answers, resampler),
     )
-
-
-def words(possible: Sequence[bool], classes: Sequence[str]) -> str:
-    """Return a set as a person reads it.
-
-    Examples
-    --------
-    >>> words([True, True], ["absent", "present"])
-    'abstain: absent or present'
-    >>> words([False, True], ["absent", "present"])
-    'present'
-    """
-    names = [name for name, inside in zip(classes, possible, strict=True) if inside]
-    if len(names) == 1:
-        return names[0]
-    return f"abstain: {' or '.join(names)}" if names else "abstain: unlike every class"
 
 
 def _quantile(worst: Sequence[float], coverage: float) -> float:

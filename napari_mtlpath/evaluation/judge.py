@@ -8,7 +8,8 @@ import numpy as np
 
 from napari_mtlpath.evaluation.calibrate import calibrated_logits
 from napari_mtlpath.evaluation.calibration_error import CalibrationError, Reliability, calibration_error, reliability
-from napari_mtlpath.evaluation.conformal import SetFigures, read_class_sets, set_figures
+from napari_mtlpath.evaluation.class_sets import read_class_sets
+from napari_mtlpath.evaluation.conformal import SetFigures, set_figures
 from napari_mtlpath.evaluation.floors import MAJORITY, majority_output
 from napari_mtlpath.evaluation.intervals import DRAWS, Interval, Repeat, Resampler, judged
 from napari_mtlpath.evaluation.metrics import Answers, MetricOptions, metrics_for

@@ -4,12 +4,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_mtlpath.evaluation.class_sets import read_class_sets
 from napari_mtlpath.inference.calibration import calibrated
 from napari_mtlpath.inference.heatmap import heatmaps_of, mask_on_grid
 from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel
-from napari_mtlpath.inference.results import SlideResult, TaskResult, ValueWord
+from napari_mtlpath.inference.results import PossibleClasses, SlideResult, TaskResult, ValueWord
 from napari_mtlpath.nn.outputs import BagOutput
-from napari_mtlpath.tasks import Regression, Task
+from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.tiles.grid import TileGrid
 
 
@@ -115,4 +116,15 @@ def _task_result(model: AnalysisModel, task: Task, output: BagOutput, *, complet
         calibrated=bool(parameters),
         # The calibration was fitted on whole slides: on a part of one it promises nothing.
         word=ValueWord.PROBABILITY if parameters and complete else ValueWord.SCORE,
+        possible=_possible(model, task, class_values) if complete else None,
     )
+
+
+def _possible(model: AnalysisModel, task: Classification, class_values: tuple[float, ...]) -> PossibleClasses | None:
+    table = model.card.conformal.get(task.name)
+    if not table:
+        return None
+    sets = read_class_sets(table, classes=len(task.classes))
+    inside = sets.sets(np.array([class_values], dtype=np.float64))[0]
+    names = tuple(name for name, possible in zip(task.classes, inside.tolist(), strict=True) if possible)
+    return PossibleClasses(names=names, coverage=sets.coverage)

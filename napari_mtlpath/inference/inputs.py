@@ -98,6 +98,10 @@ class AnalysisCard(EncodingCard, Protocol):
         """Calibration per task."""
 
     @property
+    def conformal(self) -> Mapping[str, Mapping[str, Any]]:
+        """Coverage and thresholds of prediction sets per task."""
+
+    @property
     def slide_labels_only(self) -> bool:
         """Whether the model learned from labels of whole slides alone."""
 

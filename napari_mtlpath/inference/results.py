@@ -20,6 +20,27 @@ class ValueWord(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PossibleClasses:
+    """What remains possible at a promised coverage (see :mod:`napari_mtlpath.evaluation.class_sets`).
+
+    Attributes
+    ----------
+    names
+        Classes in the set, in the task's order: one is an answer, several or none leave the question open.
+    coverage
+        What was promised for each class, 0 to 1, on slides like those that the thresholds were set on.
+    """
+
+    names: tuple[str, ...]
+    coverage: float
+
+    @property
+    def decided(self) -> bool:
+        """Whether exactly one class is possible."""
+        return len(self.names) == 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskResult:
     """One task's answer.
 
@@ -35,6 +56,8 @@ class TaskResult:
         Whether the card's calibration was applied.
     word
         "probability" only for a calibrated task over the whole slide, "score" otherwise; "value" for a regression.
+    possible
+        Classes that the card's thresholds leave; None without thresholds, and for a part of a slide.
     """
 
     task: Task
@@ -42,6 +65,7 @@ class TaskResult:
     class_values: tuple[float, ...]
     calibrated: bool
     word: ValueWord
+    possible: PossibleClasses | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, assert_never
 
+from napari_mtlpath.evaluation.class_sets import set_words
 from napari_mtlpath.session.overlay import ColourScale, OverlayKind
 from napari_mtlpath.slides.resolution import ResolutionSource
 from napari_mtlpath.tasks import Classification, Regression, Task
@@ -97,6 +98,13 @@ def value_words(answer: "TaskResult") -> str:
         return f"no {answer.word}"
     first = max(range(len(task.classes)), key=lambda index: answer.class_values[index])
     return f"{task.classes[first]}: {answer.word} {answer.class_values[first]:.2f}"
+
+
+def possible_words(answer: "TaskResult") -> str:
+    """Return which classes remain possible at the card's coverage, or an empty text where it promises none."""
+    if answer.possible is None:
+        return ""
+    return set_words(answer.possible.names, coverage=answer.possible.coverage)
 
 
 def end_words(task: Task) -> tuple[str, str] | None:

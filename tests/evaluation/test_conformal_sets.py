@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from napari_mtlpath.evaluation.conformal import class_sets, read_class_sets, set_figures
+from napari_mtlpath.evaluation.class_sets import read_class_sets
+from napari_mtlpath.evaluation.conformal import class_sets, set_figures
 from napari_mtlpath.evaluation.intervals import Resampler
 from napari_mtlpath.evaluation.metrics import Answers
 from napari_mtlpath.tasks import Classification

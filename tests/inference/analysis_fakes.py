@@ -153,6 +153,7 @@ class FakeCard:
     name: str = "fake"
     tile: TileSpec = field(default_factory=lambda: TileSpec(tile_um=Microns(16.0), tile_px=TilePixels(16)))
     calibration: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    conformal: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     slide_labels_only: bool = False
     tile_labels: Mapping[str, int] = field(default_factory=dict)
 

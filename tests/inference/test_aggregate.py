@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,38 @@ def test_calibrated_answer_is_a_probability_only_over_the_whole_slide():
     assert (whole.word, whole.calibrated) == (ValueWord.PROBABILITY, True)
     assert (part.word, part.calibrated) == (ValueWord.SCORE, True)
     assert whole.value == pytest.approx(1 / (1 + math.exp(-0.25)))
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "possible"),
+    [
+        ([0.3, 0.7], ("present",)),  # 1 - shares are .622 and .378
+        ([0.7, 0.7], ("absent", "present")),
+        ([math.inf, 0.3], ("absent",)),
+        ([0.3, 0.3], ()),
+    ],
+)
+def test_thresholds_of_the_card_leave_the_classes_that_remain_possible(thresholds, possible):
+    model = FakeModel()
+    model.card = replace(model.card, conformal={"witness": {"coverage": 0.9, "thresholds": thresholds}})
+    answer = result_of(model, np.arange(80)).of("witness")
+    assert (answer.possible.names, answer.possible.coverage) == (possible, 0.9)
+    assert answer.possible.decided == (len(possible) == 1)
+    assert result_of(model, np.arange(80)).of("share").possible is None
+
+
+def test_a_part_of_a_slide_has_no_set_of_classes():
+    model = FakeModel()
+    model.card = replace(model.card, conformal={"witness": {"coverage": 0.9, "thresholds": [0.3, 0.7]}})
+    assert result_of(model, np.arange(70)).of("witness").possible is None
+    assert result_of(FakeModel(), np.arange(80)).of("witness").possible is None
+
+
+def test_thresholds_that_do_not_fit_the_classes_are_refused():
+    model = FakeModel()
+    model.card = replace(model.card, conformal={"witness": {"coverage": 0.9, "thresholds": [0.3]}})
+    with pytest.raises(ValueError, match="needs 'coverage' and 2 'thresholds'"):
+        result_of(model, np.arange(80))
 
 
 def test_task_with_classes_has_a_value_for_each():

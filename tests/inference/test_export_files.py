@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from napari_mtlpath.inference.export.qupath import write_qupath_tiles
 from napari_mtlpath.inference.export.tile_table import safe_cell, write_tile_table
 from napari_mtlpath.inference.export.tiles import tile_columns
 from napari_mtlpath.inference.heatmap import Heatmap, HeatmapKind
-from napari_mtlpath.inference.results import SlideResult, TaskResult, ValueWord
+from napari_mtlpath.inference.results import PossibleClasses, SlideResult, TaskResult, ValueWord
 from napari_mtlpath.tasks import Classification, Regression
 from napari_mtlpath.tiles.grid import TileGrid
 from napari_mtlpath.tiles.spec import TileSpec
@@ -70,6 +71,17 @@ def _result(task: str = "basophils") -> SlideResult:
         heatmaps={(h.task, h.kind): h for h in (known, other)},
         selected={task: values > 1},
     )
+
+
+def test_json_says_which_classes_remain_possible(tmp_path: Path) -> None:
+    plain = _result()
+    possible = PossibleClasses(names=("absent", "present"), coverage=0.9)
+    given = replace(plain, tasks=(replace(plain.tasks[0], possible=possible), *plain.tasks[1:]))
+    written = write_predictions(tmp_path / "predictions.json", given, _provenance())["tasks"]
+    assert written["basophils"]["possible"]["classes"] == ["absent", "present"]
+    assert (written["basophils"]["possible"]["coverage"], written["basophils"]["possible"]["decided"]) == (0.9, False)
+    assert "not for a single patient" in written["basophils"]["possible"]["promise"]
+    assert "possible" not in write_predictions(tmp_path / "b.json", plain, _provenance())["tasks"]["basophils"]
 
 
 def test_heatmap_tiff_opens_with_its_values_and_its_physical_size(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from napari_mtlpath.session.wording import (
     RESEARCH_USE,
     end_words,
     fraction,
+    possible_words,
     scope_words,
     size_words,
     threshold_words,
@@ -23,13 +24,22 @@ from napari_mtlpath.tasks import Classification, Regression
 
 
 def answer(task, value, class_values=(), word="score"):
-    return SimpleNamespace(task=task, value=value, class_values=class_values, word=word, calibrated=word != "score")
+    return SimpleNamespace(
+        task=task, value=value, class_values=class_values, word=word, calibrated=word != "score", possible=None
+    )
 
 
 def test_the_word_probability_appears_only_where_the_result_allows_it():
     task = Classification(name="a")
     assert value_words(answer(task, 0.874)) == "score 0.87"
     assert value_words(answer(task, 0.874, word="probability")) == "probability 0.87"
+
+
+def test_what_remains_possible_is_said_only_where_the_card_promises_a_coverage():
+    given = answer(Classification(name="a"), 0.5)
+    assert possible_words(given) == ""
+    given.possible = SimpleNamespace(names=("absent", "present"), coverage=0.9)
+    assert possible_words(given) == "At 90 % coverage: absent or present, so undecided"
 
 
 def test_a_regression_has_its_unit_and_no_word_of_chance():

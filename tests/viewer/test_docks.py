@@ -292,6 +292,7 @@ def test_predictions_say_score_share_and_how_much_was_analysed(bench):
     assert text(form, "predictions-view") == "In view: 2 of 4 tiles"
     assert text(form, "predictions-pace") == "Running on the CPU · 31 tiles/s · 5 waiting"
     assert child(form, "task-basophils-bar").fraction == 0.25
+    assert text(form, "task-basophils-possible") == ""
 
 
 def test_a_complete_result_is_slide_level(bench):
@@ -308,13 +309,22 @@ def test_a_task_with_several_classes_shows_each(bench):
     bench.session.set_model(model)
     bench.session.settle(5)
     report = fake_report(slide, model)
-    answer = SimpleNamespace(task=stains, value=None, class_values=(0.2, 0.7, 0.1), calibrated=True, word="probability")
+    answer = SimpleNamespace(
+        task=stains,
+        value=None,
+        class_values=(0.2, 0.7, 0.1),
+        calibrated=True,
+        word="probability",
+        possible=SimpleNamespace(names=("H&E", "IHC"), coverage=0.9),
+    )
     report.result = fake_result(slide, model)
     report.result.tasks = (answer,)
     bench.analyses[-1].on_report(report)
     bench.until(lambda: form.findChild(QLabel, "task-stain-class-2") is not None)
     assert text(form, "task-stain-value") == "IHC: probability 0.70"
     assert text(form, "task-stain-class-0") == "H&E 0.20"
+    assert text(form, "task-stain-possible") == "At 90 % coverage: H&E or IHC, so undecided"
+    assert "not for a single patient" in child(form, "task-stain-possible").toolTip()
 
 
 def test_switching_the_model_takes_the_old_answers_away(bench):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from napari_mtlpath.evaluation.conformal import PROMISE
+from napari_mtlpath.evaluation.class_sets import PROMISE
 from napari_mtlpath.evaluation.gain import Gain
 from napari_mtlpath.evaluation.judge import RunReport, TaskReport
 from napari_mtlpath.evaluation.metrics import metrics_for

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
+from napari_mtlpath.evaluation.class_sets import PROMISE
 from napari_mtlpath.files import replacing
 from napari_mtlpath.inference.export.provenance import Provenance
 from napari_mtlpath.inference.results import SlideResult, TaskResult
@@ -63,6 +64,13 @@ def _task(answer: TaskResult) -> dict[str, Any]:
         case Classification():
             said["classes"] = dict(zip(task.classes, map(_finite, answer.class_values), strict=True))
             said["positive_class"] = task.classes[-1] if task.is_binary else None
+            if answer.possible is not None:
+                said["possible"] = {
+                    "classes": list(answer.possible.names),
+                    "coverage": answer.possible.coverage,
+                    "decided": answer.possible.decided,
+                    "promise": PROMISE,
+                }
         case Regression():
             said["unit"] = task.unit
         case _:

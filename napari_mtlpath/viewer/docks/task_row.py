@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QRadioButton, QVBoxLayout, QWidget
 
-from napari_mtlpath.session.wording import class_bars, end_words, fraction, task_title, value_words
+from napari_mtlpath.evaluation.class_sets import PROMISE
+from napari_mtlpath.session.wording import class_bars, end_words, fraction, possible_words, task_title, value_words
 from napari_mtlpath.tasks import Task
 from napari_mtlpath.viewer.docks.labels import ElidedLabel, PlainLabel, describe
 from napari_mtlpath.viewer.docks.value_bar import ValueBar
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 END_WIDTH = 80
 """Screen pixels that the words at an end of a bar may take before they are shortened."""
+
+
+POSSIBLE_TOOLTIP = f"Which answers remain possible. With more than one, or none, the model abstains. {PROMISE}"
 
 
 class TaskRow(QWidget):
@@ -43,6 +47,7 @@ class TaskRow(QWidget):
         self._bar = ValueBar(f"task-{task.name}-bar", "The answer as a bar.")
         self._question = PlainLabel(f"task-{task.name}-question", tooltip="What the model is asked.")
         self._ends = [ElidedLabel(f"task-{task.name}-{end}") for end in ("low", "high")]
+        self._possible = PlainLabel(f"task-{task.name}-possible", tooltip=POSSIBLE_TOOLTIP)
         self._classes = QVBoxLayout()
         self._class_rows: list[tuple[QLabel, ValueBar]] = []
         self._build()
@@ -52,7 +57,9 @@ class TaskRow(QWidget):
         if answer is None:
             self._value.setText("…")
             self._bar.fill(0.0)
+            self._possible.say("")
             return
+        self._possible.say(possible_words(answer))
         self._value.setText(value_words(answer))
         self._bar.fill(fraction(answer))
         for index, (words, part) in enumerate(class_bars(answer)):
@@ -83,6 +90,7 @@ class TaskRow(QWidget):
         if ends := end_words(self.task):
             layout.addLayout(self._bar_between(ends))
         layout.addLayout(self._classes)
+        layout.addWidget(self._possible)
 
     def _bar_between(self, ends: tuple[str, str]) -> QHBoxLayout:
         row = QHBoxLayout()

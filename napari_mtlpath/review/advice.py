@@ -121,7 +121,11 @@ def next_step(draft: TaskDraft | None, slides: Sequence[Labels], *, slide: bool,
     else:
         missing = [name for value, name in enumerate(draft.classes) if not counts.tiles[value]]
         few = bool(missing) or min(counts.tiles[value] for value in range(len(draft.classes))) < ENOUGH
-        more = f"Label tiles that are {missing[0]!r} too." if missing else "Label some more: 'Suggest' finds them."
+        more = (
+            f"Label tiles that are {missing[0]!r} too."
+            if missing
+            else "Label some more; 'Suggest tiles' finds good ones."
+        )
         few = few and not _slides_suffice(draft, counts)
     if few:
         return more

@@ -30,6 +30,12 @@ def card_words(card: "ModelCard") -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def task_words(card: "ModelCard", task: Task) -> str:
+    """Return what a card says about one task: its question, and its figures beside their floors."""
+    lines = [_task_words(task).removeprefix("- "), *_figures(card.metrics.get(task.name, {}))]
+    return "\n".join(line[:1].upper() + line[1:] for line in lines)
+
+
 def _task_words(task: Task) -> str:
     if isinstance(task, Classification):
         answers = " or ".join(task.classes) if task.is_binary else ", ".join(task.classes)

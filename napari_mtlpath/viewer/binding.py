@@ -18,6 +18,7 @@ from napari_mtlpath.viewer.docks.shortcuts import docks_open
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.handover import make_handover_safe
 from napari_mtlpath.viewer.layers.hover import HoverWords
+from napari_mtlpath.viewer.layers.label_layers import LabelLayers
 from napari_mtlpath.viewer.layers.overlay_layer import OverlayLayers
 from napari_mtlpath.viewer.layers.slide_layer import display_of, hollow, placing, slide_layer_data, slide_of
 from napari_mtlpath.viewer.layers.underlay import lay_under, rescale, take_away
@@ -74,6 +75,8 @@ class ViewerBinding:
         Tells when the view has moved.
     overlays
         The heatmaps.
+    label_layers
+        The labels, and the tools that make them.
     """
 
     def __init__(self, viewer: "ViewerModel") -> None:
@@ -88,6 +91,7 @@ class ViewerBinding:
         self.bridge = Bridge(self.session)
         self.viewport = Viewport(viewer)
         self.overlays = OverlayLayers(viewer, self.session)
+        self.label_layers = LabelLayers(viewer, self.session)
         self._hover = HoverWords(viewer, self.overlays)
         self._connect(viewer)
         for layer in viewer.layers:
@@ -117,6 +121,7 @@ class ViewerBinding:
         get_settings().experimental.events.async_.disconnect(self._on_async)
         self._hover.close()
         self.overlays.close()
+        self.label_layers.close()
         self.viewport.close()
         self.bridge.close()
         viewer = self.viewer
@@ -140,6 +145,7 @@ class ViewerBinding:
         self.bridge.resolution_changed.connect(self._on_resolution_changed)
         self.bridge.message.connect(self._on_message)
         self.overlays.listen(self.bridge)
+        self.label_layers.listen(self.bridge)
         window = getattr(viewer, "window", None)
         if window is not None:
             window.main_menu.window().destroyed.connect(self.close)

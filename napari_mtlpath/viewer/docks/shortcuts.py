@@ -9,10 +9,23 @@ PAUSE_KEY = "K"
 RERUN_KEY = "Shift-K"
 HIDE_KEY = "H"
 TASK_KEY = "N"
+UNDO_KEY = "Control-Z"
+REDO_KEY = "Control-Shift-Z"
 """None of them is a key of napari's viewer or image layers; 1 to 9 choose a layer's mode there."""
 
 _open: "WeakKeyDictionary[Session, int]" = WeakKeyDictionary()
 """How many docks of a session hold its keys."""
+
+
+def key_words(key: str) -> str:
+    """Return a key as people write it.
+
+    Examples
+    --------
+    >>> key_words("Control-Shift-Z")
+    'Ctrl+Shift+Z'
+    """
+    return key.replace("Control", "Ctrl").replace("-", "+")
 
 
 def docks_open(session: Session) -> bool:
@@ -85,4 +98,6 @@ _ACTIONS = {
     RERUN_KEY: Session.rerun,
     HIDE_KEY: lambda session: session.set_overlay(visible=not session.overlay.visible),
     TASK_KEY: _next_task,
+    UNDO_KEY: lambda session: session.labels.undo(),
+    REDO_KEY: lambda session: session.labels.redo(),
 }

@@ -8,7 +8,9 @@ import pytest
 from napari.layers._data_protocols import LayerDataProtocol
 
 from napari_mtlpath.viewer.layers import placeholder_level
+from napari_mtlpath.viewer.layers.composition import Box
 from napari_mtlpath.viewer.layers.slide_layer import SlideDisplay, slide_layer_data
+from napari_mtlpath.viewer.layers.tile_loader import View
 
 
 @pytest.fixture
@@ -171,8 +173,9 @@ def test_what_left_the_view_is_not_read(display_of_slide, make_slide):
     assert len(slide.loads) - len(left) == 4
 
 
-def test_a_stored_coarser_level_bridges_a_far_jump(display_of_slide, make_slide):
+def test_a_stored_coarser_level_bridges_a_far_jump(display_of_slide, make_slide, monkeypatch):
     """Where the stand-in would be 16 times coarser or worse, the stored level in between comes first."""
+    monkeypatch.setattr(placeholder_level, "PATIENCE_S", 0.0)
     slide = make_slide(height=16384, width=16384, levels=6, stored=(2, 4))
     display = display_of_slide(slide, readers=1)
     wait_for(lambda: not display.loader.busy)
@@ -220,6 +223,72 @@ def test_a_forgotten_display_leaves_no_thread(qapp, make_slide):
     before = threading.active_count()
     slide_layer_data(make_slide())
     wait_for(lambda: threading.active_count() == before)
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Let slices wait for as long as a test may take."""
+    monkeypatch.setattr(placeholder_level, "PATIENCE_S", 60.0)
+
+
+@pytest.fixture
+def announced(monkeypatch):
+    """Make a display whose redraws are recorded instead of done."""
+
+    def record(display):
+        posts = []
+        wait_for(lambda: not display.loader.busy)
+        monkeypatch.setattr(display.refresher, "post", lambda **options: posts.append(options))
+        return posts
+
+    return record
+
+
+def test_a_slice_waits_for_tiles_that_come_soon(display_of_slide, make_slide, announced, patient):
+    slide = make_slide()
+    display = display_of_slide(slide)
+    redraws = announced(display)
+    np.testing.assert_array_equal(display.levels[0][300:1900, 400:2300], slide.pixels(0)[300:1900, 400:2300])
+    wait_for(lambda: not display.loader.busy)
+    assert redraws == []  # what napari got is sharp already
+
+
+def test_nothing_waits_for_tiles_that_take_long(display_of_slide, make_slide):
+    slide = make_slide(delay=0.02)
+    display = display_of_slide(slide)
+    wait_for(lambda: not display.loader.busy)
+    view = View(0, Box(0, 256 * 5, 0, 256))  # 5 tiles: twice 20 ms for 4 threads
+    display.loader.wait_for(view, patience=0.03)
+    assert display.loader.view is None  # nothing was even asked for
+    display.loader.wait_for(view, patience=60.0)
+    assert display.loader.view == view
+
+
+def test_tiles_that_come_after_the_wait_are_drawn(display_of_slide, make_slide, announced):
+    slide = make_slide()
+    display = display_of_slide(slide)
+    redraws = announced(display)
+    slide.gate.clear()
+    display.levels[0][0:1024, 0:1024]
+    assert redraws == []
+    slide.gate.set()
+    wait_for(lambda: not display.loader.busy)
+    assert len(redraws) == 16
+    assert redraws[-1]["at_once"]
+
+
+def test_closing_ends_a_wait(display_of_slide, make_slide, announced, patient):
+    slide = make_slide()
+    display = display_of_slide(slide)
+    announced(display)
+    slide.gate.clear()
+    slicing = threading.Thread(target=lambda: display.levels[0][0:1024, 0:1024])
+    slicing.start()
+    wait_for(lambda: display.loader.view is not None)
+    assert slicing.is_alive()
+    display.close()
+    slicing.join(60.0)
+    assert not slicing.is_alive()
 
 
 def test_a_copied_layer_shows_the_same_slide(display_of_slide, make_slide):

@@ -123,18 +123,22 @@ class Composition:
             whole = self._overview[box.top : box.bottom, box.left : box.right].copy()
             return Picture(array=whole, missing=(), coarsest_used=level)
         array = np.empty((box.bottom - box.top, box.right - box.left, 3), np.uint8)
-        missing = []
-        used = level
+        missing, gaps = [], []
         for key, part in self.shape.keys_in(level, box):
-            target = array[part.top - box.top : part.bottom - box.top, part.left - box.left : part.right - box.left]
             tile = self._lookup(key)
             if tile is None:
                 missing.append(key)
-                used = max(used, self._fill(target, level, part, source=level + 1))
+                gaps.append(part)
             else:
                 y, x = self.shape.origin(key)
-                target[:] = tile[part.top - y : part.bottom - y, part.left - x : part.right - x]
+                _cut(array, box, part)[:] = tile[part.top - y : part.bottom - y, part.left - x : part.right - x]
+        used = self._fill_gaps(array, level, box, gaps, source=level + 1)
         return Picture(array=array, missing=tuple(missing), coarsest_used=used)
+
+    def _fill_gaps(self, target: NDArray[np.uint8], level: int, box: Box, gaps: list[Box], *, source: int) -> int:
+        """Fill the `gaps` in `target`, which shows `box` of `level`; return the coarsest level used."""
+        used = [self._fill(_cut(target, box, gap), level, gap, source=source) for gap in _joined(gaps)]
+        return max(used, default=level)
 
     def _fill(self, target: NDArray[np.uint8], level: int, box: Box, *, source: int) -> int:
         """Fill `target`, which shows `box` of `level`, from level `source` or coarser; return the coarsest used."""
@@ -145,7 +149,7 @@ class Composition:
         height, width = self.shape.levels[source]
         top, bottom = _shrunk(box.top, box.bottom, ratio[0], height)
         left, right = _shrunk(box.left, box.right, ratio[1], width)
-        used = source
+        gaps = []
         for key, piece in self.shape.keys_in(source, Box(top, bottom, left, right)):
             part = Box(
                 box.top if piece.top == top else _first_inside(piece.top, ratio[0]),
@@ -155,13 +159,39 @@ class Composition:
             )
             if part.top >= part.bottom or part.left >= part.right:
                 continue
-            spot = target[part.top - box.top : part.bottom - box.top, part.left - box.left : part.right - box.left]
             tile = self._lookup(key)
             if tile is None:
-                used = max(used, self._fill(spot, level, part, source=source + 1))
+                gaps.append(part)
             else:
-                _enlarge(spot, tile, part, ratio=ratio, origin=self.shape.origin(key))
-        return used
+                _enlarge(_cut(target, box, part), tile, part, ratio=ratio, origin=self.shape.origin(key))
+        return max(source, self._fill_gaps(target, level, box, gaps, source=source + 1))
+
+
+def _cut(array: NDArray[np.uint8], box: Box, part: Box) -> NDArray[np.uint8]:
+    """Return the view of `array`, which shows `box`, that shows `part` of it."""
+    return array[part.top - box.top : part.bottom - box.top, part.left - box.left : part.right - box.left]
+
+
+def _joined(parts: list[Box]) -> list[Box]:
+    """Return as few rectangles that cover what `parts` cover, which come row by row: each costs its own call.
+
+    Examples
+    --------
+    >>> _joined([Box(0, 2, 0, 2), Box(0, 2, 2, 4), Box(2, 3, 0, 2), Box(2, 3, 2, 4), Box(3, 4, 2, 4)])
+    [Box(top=0, bottom=3, left=0, right=4), Box(top=3, bottom=4, left=2, right=4)]
+    """
+    rows: list[Box] = []
+    for part in parts:
+        last = rows[-1] if rows else None
+        if last is not None and (last.top, last.bottom, last.right) == (part.top, part.bottom, part.left):
+            rows[-1] = last._replace(right=part.right)
+        else:
+            rows.append(part)
+    joined: dict[tuple[int, int, int], Box] = {}
+    for row in rows:
+        above = joined.pop((row.left, row.right, row.top), row)
+        joined[row.left, row.right, row.bottom] = above._replace(bottom=row.bottom)
+    return list(joined.values())
 
 
 def _shrunk(start: int, stop: int, ratio: float, size: int) -> tuple[int, int]:
@@ -189,7 +219,8 @@ def _enlarge(
     columns = _sources(box.left, box.right, ratio[1], origin[1], source.shape[1])
     # Columns of the few source rows first, then whole rows: 7 to 70 times faster than indexing both at once.
     wide = source[rows[0] : rows[-1] + 1].take(columns, axis=1)
-    target[:] = wide.take(rows - rows[0], axis=0)
+    # All indices are valid; "clip" says so to numpy, which then writes without a copy in between.
+    np.take(wide, rows - rows[0], axis=0, out=target, mode="clip")
 
 
 def _sources(start: int, stop: int, ratio: float, origin: int, size: int) -> NDArray[np.intp]:

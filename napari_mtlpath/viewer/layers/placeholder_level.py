@@ -25,6 +25,10 @@ BLUR_WORTH_A_STONE = 8
 LARGEST_CHUNK = 160
 """Larger tiles are announced to napari as several chunks along each side."""
 
+PATIENCE_S = 0.03
+"""A slice waits so long for tiles that are expected by then: drawing coarse pixels first would hold them up for longer.
+Together with all else that a slice does it stays below the 50 ms at which a viewer begins to feel slow."""
+
 BLANK = 235
 """Grey of what nothing is known about yet: light as glass, yet not white."""
 
@@ -32,10 +36,11 @@ Index: TypeAlias = SupportsIndex | slice | Sequence[int] | NDArray[Any]
 
 
 class PlaceholderLevel:
-    """An array-like [y, x, 3] of uint8 that never blocks and never raises when napari slices it.
+    """An array-like [y, x, 3] of uint8 that never keeps napari waiting for long and never raises when it slices.
 
     Slicing returns the sharp tiles that are in memory and coarser pixels for the rest, and asks the loader for what is
-    missing. ``numpy.asarray(level)`` reads the real pixels, blocking. Whoever computes on pixels takes
+    missing; where all of it is expected within a moment (:data:`PATIENCE_S`), it waits for it first.
+    ``numpy.asarray(level)`` reads the real pixels, blocking. Whoever computes on pixels takes
     ``layer.metadata["dask"]``: a slice of this class may be blurred.
 
     Parameters
@@ -77,8 +82,7 @@ class PlaceholderLevel:
         rows, columns, channels = _three(key)
         (top, bottom), rows = _bounded(rows, self.shape[0])
         (left, right), columns = _bounded(columns, self.shape[1])
-        with gui_span("slice"):
-            array = self._look(Box(top, bottom, left, right))
+        array = self._look(Box(top, bottom, left, right))
         if not isinstance(rows, slice) and not isinstance(columns, slice):
             return array[rows, columns, channels]
         lines = array[rows]
@@ -105,10 +109,16 @@ class PlaceholderLevel:
         if height * width * 3 > WHOLE_ARRAY_BYTES:
             logger.warning("A view of %d x %d px is too large to be shown; zoom in or unlock the level", height, width)
             return np.broadcast_to(np.uint8(BLANK), (height, width, 3))
-        picture = self._composition.compose(self._level, box)
-        if height * width <= VIEW_PIXELS:
-            self._loader.look(View(self._level, box), missing=picture.missing, first=self._stones_under(picture, box))
-        return picture.array
+        small = height * width <= VIEW_PIXELS
+        view = View(self._level, box)
+        if small:
+            with gui_span("wait"):
+                self._loader.wait_for(view, patience=PATIENCE_S)
+        with gui_span("slice"):
+            picture = self._composition.compose(self._level, box)
+            if small:
+                self._loader.look(view, missing=picture.missing, first=self._stones_under(picture, box))
+            return picture.array
 
     def _stone_level(self) -> int | None:
         """Return the stored level that is 3 to 8 times coarser, the coarsest such; a computed one would be dear."""

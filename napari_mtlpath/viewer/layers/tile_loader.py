@@ -1,7 +1,9 @@
 """Loads the tiles of the current view in threads: nearest to the centre first, forgetting what left the view."""
 
+import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +20,9 @@ READERS = 4
 
 RING_DELAY_S = 0.3
 """How long a view must be complete and unchanged before tiles just outside of it are loaded."""
+
+PACE_TILES = 16
+"""How many of a level's latest tiles tell how long its next ones will take."""
 
 VIEW_PIXELS = 2**26
 """A larger view is shown from coarser levels only (a level locked by hand on a huge slide)."""
@@ -68,10 +73,13 @@ class TileLoader:
         self._on_tile = on_tile
         self._on_view = on_view
         self._ring_delay_s = ring_delay_s
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed, self._complete = threading.Condition(lock), threading.Condition(lock)
         self._view: View | None = None
         self._visible: frozenset[TileKey] = frozenset()
         self._stones: frozenset[TileKey] = frozenset()
+        self._awaited: set[TileKey] = set()
+        self._paces: dict[int, deque[float]] = {}
         self._held: dict[TileKey, NDArray[np.uint8]] = {}
         self._always: list[TileKey] = []
         self._always_loading: set[TileKey] = set()
@@ -140,6 +148,32 @@ class TileLoader:
             self._start()
             self._changed.notify_all()
 
+    def wait_for(self, view: View, *, patience: float) -> None:
+        """Load what a view lacks, and wait for it if it is expected within so many seconds; else do nothing.
+
+        After `patience` seconds the wait is over, whatever has come by then. Tiles that come during the wait are
+        announced as not useful: whoever waited sees them without being told.
+        """
+        awaited = {key for key, _ in self._shape.keys_in(view.level, view.box) if self.tile(key) is None}
+        deadline = time.monotonic() + patience
+        with self._changed:
+            if not awaited or self._expected(view.level, len(awaited)) > patience:
+                return
+            self._awaited = awaited
+            self.look(view, missing=tuple(awaited))
+            while awaited and self._awaited is awaited and not self._stopping:
+                if not self._complete.wait(max(0.0, deadline - time.monotonic())):
+                    break
+            if self._awaited is awaited:
+                self._awaited = set()
+
+    def _expected(self, level: int, tiles: int) -> float:
+        """Return how many seconds so many tiles of a level will take; a new level is thought as slow as any other."""
+        paces = {other: statistics.median(paces) for other, paces in self._paces.items()}
+        if not paces:
+            return float("inf")
+        return paces.get(level, max(paces.values())) * -(-tiles // len(self._threads))
+
     def close(self, *, timeout: float) -> None:
         """Stop loading and wait for the threads, at most `timeout` seconds in all. Closing twice is harmless."""
         with self._changed:
@@ -148,6 +182,7 @@ class TileLoader:
                 queue.clear()
             self._visible, self._held = frozenset(), {}
             self._changed.notify_all()
+            self._complete.notify_all()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             if thread.is_alive() and thread is not threading.current_thread():
@@ -190,14 +225,22 @@ class TileLoader:
     def _work(self) -> None:
         while (key := self._next()) is not None:
             tile = self._slide.cached_tile(*key)
+            pace = None
             if tile is None:
+                start = time.monotonic()
                 tile = self._slide.load_tile(*key).array
+                pace = time.monotonic() - start
             with self._changed:
                 if self._stopping:
                     return
                 if key in self._visible:
                     self._held[key] = tile
-                useful = key in self._visible or key in self._stones
+                if pace is not None:
+                    self._paces.setdefault(key.level, deque(maxlen=PACE_TILES)).append(pace)
+                useful = key not in self._awaited and (key in self._visible or key in self._stones)
+                self._awaited.discard(key)
+                if not self._awaited:
+                    self._complete.notify_all()
                 last = key in self._visible and not self._wanted and self._loading & self._visible == {key}
             self._on_tile(key, tile, useful, last)
             with self._changed:  # Only now: the view is complete when its last tile has been announced.

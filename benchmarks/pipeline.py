@@ -96,7 +96,7 @@ def run_ours(path: Path, tiles: int, backend: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         store = FeatureStore(Path(folder) / "features.sqlite")
         began, cpu = time.perf_counter(), time.process_time()
-        *_, result = analyse_slide(FirstTiles(slide, tiles), model, store=store, batch=BATCH)
+        *_, result = analyse_slide(FirstTiles(slide, tiles), model, store=store)
         spent = time.perf_counter() - began, time.process_time() - cpu
         for (task, kind), heatmap in result.heatmaps.items():
             np.save(Path(folder) / f"{task}-{kind}.npy", heatmap.values)

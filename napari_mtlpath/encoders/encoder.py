@@ -53,7 +53,7 @@ class Encoder(ABC):
         """Embed RGB tiles.
 
         Normalisation happens inside, on the module's device. The result is float32 on that device. The caller
-        sets ``torch.inference_mode``.
+        sets ``torch.inference_mode``. On a CPU several threads call it at once.
         """
 
 

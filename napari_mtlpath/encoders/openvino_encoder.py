@@ -1,7 +1,9 @@
 """Encoders on CPUs through OpenVINO: the same network in other arithmetic, seen to give the same features."""
 
+import itertools
 import logging
 import math
+import queue
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +26,9 @@ PRECISIONS = {"bfloat16": "bf16", "float32": "f32"}
 
 NETWORK_FILE = "network.xml"
 TRACED_TILES = 2
+MOST_STREAMS = 16
+LEAST_TILES = 2
+"""Tiles in a part of a batch at least: a tile alone may take another path and differ in the last bit."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +39,9 @@ class OpenvinoRefused(ValueError):
 
 class OpenvinoEncoder(Encoder):
     """A compiled network. Its features carry a digest of their own: they never mix with torch's.
+
+    Every stream computes on a core of its own and waits for no other. A batch is shared among as many streams as torch
+    has threads where `embed` is called, which may be in several threads at once.
 
     Parameters
     ----------
@@ -61,16 +69,17 @@ class OpenvinoEncoder(Encoder):
         description = {"encoder": base_digest, "backend": f"openvino {openvino.__version__}", "precision": precision}
         self.digest = state_sha256({}, description=description)
         self.module = nn.Module()  # nothing of torch is left: the weights are in the compiled network
+        streams = min(torch.get_num_threads(), MOST_STREAMS)
         settings = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": _threads(),
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": streams,
             "ENABLE_CPU_PINNING": False,  # threads bound to cores would fight the reader threads for them
             "CACHE_DIR": str(folder / "compiled"),
         }
+        self._streams = streams
         self._compiled = openvino.Core().compile_model(str(folder / NETWORK_FILE), "CPU", settings)
-        self._request = self._compiled.create_infer_request()
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # requests with which nobody computes
 
     @property
     def base_digest(self) -> str:
@@ -94,14 +103,25 @@ class OpenvinoEncoder(Encoder):
 
     def embed(self, tiles: UInt8[Tensor, "tile y x 3"]) -> Float[Tensor, "tile feature"]:
         """Embed RGB tiles on the CPU; float32."""
-        found = self._request.infer({0: tiles.contiguous().numpy()}, share_inputs=True)[0]
-        return torch.from_numpy(np.array(found, np.float32))
+        batch = tiles.contiguous().numpy()
+        parts = max(1, min(torch.get_num_threads(), self._streams, len(batch) // LEAST_TILES))
+        edges = np.linspace(0, len(batch), parts + 1).astype(int).tolist()
+        under_way = [self._begun(batch[first:end]) for first, end in itertools.pairwise(edges)]
+        return torch.from_numpy(np.concatenate([self._finished(request) for request in under_way]))
 
+    def _begun(self, part: NDArray[np.uint8]) -> Any:  # noqa: ANN401  # OpenVINO's
+        try:
+            request = self._idle.get_nowait()
+        except queue.Empty:
+            request = self._compiled.create_infer_request()
+        request.start_async({0: part}, share_inputs=True)
+        return request
 
-def _threads() -> int:
-    """Return how many of torch's threads compute here; a quarter is left to those that read tiles meanwhile."""
-    threads = torch.get_num_threads()
-    return max(1, threads - max(1, threads // 4))
+    def _finished(self, request: Any) -> NDArray[np.float32]:  # noqa: ANN401  # OpenVINO's
+        request.wait()
+        found = np.array(request.get_output_tensor(0).data, np.float32)
+        self._idle.put(request)
+        return found
 
 
 def convert(encoder: Encoder, folder: Path) -> None:

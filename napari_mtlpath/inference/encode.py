@@ -108,6 +108,11 @@ def default_readers(device: torch.device) -> int:
     return max(1, cores // 4) if device.type == "cpu" else min(8, max(2, cores - 1))
 
 
+def scan_readers(device: torch.device) -> int:
+    """Return how many threads read tiles of a whole slide: beside a CPU encoder two at least; they sleep when ahead."""
+    return max(2, default_readers(device))
+
+
 @contextlib.contextmanager
 def compute_threads(device: torch.device) -> Iterator[None]:
     """Leave cores to the reader threads while a CPU encoder runs: both spinning for one core costs 1.3 to 1.5 x."""

@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from napari_mtlpath.inference.encode import SMALLEST_BATCH
+
 QUICK_SECONDS = 0.04  # a batch while the view moves: unnoticed by whoever waits for the next view
 LONGEST_SECONDS = 0.25  # a batch while the view rests: a new view waits no longer than this
 FIRST_BATCH = 4
@@ -48,6 +50,57 @@ class BatchSizer:
     def _tiles_in(self, seconds: float, *, otherwise: int) -> int:
         fitting = int(seconds / self._seconds_per_tile) if self._seconds_per_tile > 0 else otherwise
         return max(1, min(fitting, self._ceiling))
+
+
+class ScanPace:
+    """How many tiles a batch has while a whole slide is encoded and nobody looks at it.
+
+    As many as the device likes; fewer where the encoder is slow, so that stopping is quick, and towards the end, so
+    that all lanes end together. A CPU begins with few, because how slow it is shows only then.
+
+    Parameters
+    ----------
+    device_type
+        torch's word, such as ``"cpu"``.
+    lanes
+        Batches that are encoded at once.
+    batch
+        Tiles per batch where the caller knows better, or None.
+
+    Examples
+    --------
+    >>> pace = ScanPace("cpu", lanes=2)
+    >>> pace.encoded(4, seconds=0.02)
+    >>> pace.next(left=1000), pace.next(left=12)
+    (16, 6)
+    """
+
+    def __init__(self, device_type: str, *, lanes: int, batch: int | None = None) -> None:
+        self._fixed = batch is not None
+        self._lanes = lanes
+        self._ceiling = batch or LARGEST_BATCH.get(device_type, LARGEST_BATCH["cpu"])
+        self._size = self._ceiling if self._fixed or device_type != "cpu" else FIRST_BATCH
+
+    @property
+    def most(self) -> int:
+        """No batch has more tiles."""
+        return self._ceiling
+
+    def next(self, left: int) -> int:
+        """Return how many of the tiles left form the next batch; 0 where none is left."""
+        size = self._size if self._fixed else min(self._size, max(SMALLEST_BATCH, -(-left // self._lanes)))
+        return min(size, left)
+
+    def encoded(self, tiles: int, *, seconds: float) -> None:
+        """Learn how long a batch took."""
+        if not self._fixed and seconds > 0:
+            self._size = max(SMALLEST_BATCH, int(tiles * LONGEST_SECONDS / seconds))
+            self._size = min(self._size, self._ceiling)
+
+    def limit(self, tiles: int) -> None:
+        """Never exceed `tiles` from now on: the memory does not hold more."""
+        self._ceiling = max(1, tiles)
+        self._size = min(self._size, self._ceiling)
 
 
 class Throttle:

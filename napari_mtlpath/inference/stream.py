@@ -1,7 +1,6 @@
 """A whole slide as a generator of reports: for the command line, scripts and tests."""
 
 import contextlib
-import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from napari_mtlpath.features.store import FeatureStore
 from napari_mtlpath.inference.aggregate import aggregate
 from napari_mtlpath.inference.bag import Bag
-from napari_mtlpath.inference.encode import compute_threads, default_readers, encode_within_memory, short_of_memory
+from napari_mtlpath.inference.encode import compute_threads, scan_readers, short_of_memory
 from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel, EncodingModel
-from napari_mtlpath.inference.pace import LARGEST_BATCH, Throughput
+from napari_mtlpath.inference.lanes import EncodedBatch, LanePlan, Lanes, TileBatch
+from napari_mtlpath.inference.pace import ScanPace, Throughput
 from napari_mtlpath.inference.plan import AnalysisPlan, check_unchanged, plan_for
 from napari_mtlpath.inference.results import SlideResult
 from napari_mtlpath.inference.tile_reader import SILENT_STORAGE_SECONDS, read_tile, silent_storage
@@ -86,8 +86,7 @@ def analyse_slide(
     SlideChangedError
         If the file changes meanwhile.
     """
-    with compute_threads(model.device):
-        plan, bag = yield from embed_slide(slide, model, store=store, batch=batch, readers=readers, clock=clock)
+    plan, bag = yield from embed_slide(slide, model, store=store, batch=batch, readers=readers, clock=clock)
     if bag.known > 0:
         indices, features = bag.contents()
         with compute_threads(model.device):  # as many threads as in the viewer: sums depend on their number
@@ -105,6 +104,9 @@ def embed_slide(
     clock: Callable[[], float] = time.monotonic,
 ) -> Generator[Progress, None, tuple[AnalysisPlan, Bag]]:
     """Embed all tissue of a slide: the part of :func:`analyse_slide` before the model's answer.
+
+    On a CPU every core encodes a batch of its own; the reader threads work between them, a batch or two ahead, and
+    then sleep. So no core waits for another.
 
     Parameters
     ----------
@@ -142,76 +144,75 @@ def embed_slide(
         )
 
     yield progress()
-    size = batch or LARGEST_BATCH.get(model.device.type, LARGEST_BATCH["cpu"])
-    batches = _read_batches(slide, plan, bag, size=size, readers=readers or default_readers(model.device))
-    with contextlib.closing(batches):
-        for read in batches:
-            if isinstance(read, str):
-                yield progress(read)
+    pace = ScanPace(model.device.type, lanes=LanePlan.on(model.device).lanes, batch=batch)
+    lanes = Lanes(model, most=pace.most, clock=clock)
+    batches = _read_batches(slide, plan, bag, pace, readers=readers or scan_readers(model.device))
+    with lanes, contextlib.closing(batches):
+        for encoded in lanes.through(batches):
+            if isinstance(encoded, str):
+                yield progress(encoded)
                 continue
-            began = clock()
-            kept, shrunk = _take_in(read, slide, model, store, plan, bag, size=size)
-            throughput.add(len(read.tiles), began=began, now=clock())
-            size, message = kept, shrunk
-            yield progress(message)
+            _take_in(encoded, slide, store, plan, bag)
+            throughput.add(len(encoded.batch.tiles), began=encoded.began, now=encoded.ended)
+            yield progress(_learn(encoded, model, lanes, pace))
     return plan, bag
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Batch:
-    indices: list[int]
-    tiles: list[NDArray[np.uint8]]
-    unreadable: list[int]
-
-
 def _take_in(
-    read: _Batch,
+    encoded: EncodedBatch,
     slide: AnalysedSlide,
-    model: EncodingModel,
     store: FeatureStore | None,
     plan: AnalysisPlan,
     bag: Bag,
-    *,
-    size: int,
-) -> tuple[int, str]:
-    """Encode and keep a batch; return the batch size to go on with, and a sentence where memory made it smaller."""
-    message = ""
-    if read.tiles:
-        embedded = encode_within_memory(model, read.tiles, size=size)
+) -> None:
+    """Keep what an encoded batch says, in the store first."""
+    read = encoded.batch
+    if encoded.embedded is not None:
         check_unchanged(slide)
         indices = np.array(read.indices, dtype=np.int64)
         if store is not None:
-            store.put(plan.key, indices, embedded.features)
-        bag.write(indices, embedded.features)
+            store.put(plan.key, indices, encoded.embedded.features)
+        bag.write(indices, encoded.embedded.features)
         bag.mark_known(indices)
-        if embedded.size < size:
-            size, message = embedded.size, short_of_memory(model, embedded.size)
     if read.unreadable:
         bag.mark_unreadable(read.unreadable)
         if store is not None:
             store.mark_unreadable(plan.key, np.array(read.unreadable, dtype=np.int64))
-    return size, message
+
+
+def _learn(encoded: EncodedBatch, model: EncodingModel, lanes: Lanes, pace: ScanPace) -> str:
+    """Fit the size of the batches to come; return a sentence where memory made them smaller."""
+    if encoded.embedded is None:
+        return ""
+    pace.encoded(len(encoded.batch.tiles), seconds=encoded.ended - encoded.began)
+    if encoded.embedded.size >= lanes.most:
+        return ""
+    lanes.most = encoded.embedded.size
+    pace.limit(lanes.most)
+    return short_of_memory(model, lanes.most)
 
 
 def _read_batches(
-    slide: AnalysedSlide, plan: AnalysisPlan, bag: Bag, *, size: int, readers: int
-) -> Generator[_Batch | str, None, None]:
+    slide: AnalysedSlide, plan: AnalysisPlan, bag: Bag, pace: ScanPace, *, readers: int
+) -> Generator[TileBatch | str, None, None]:
     """Read ahead, row by row so that neighbours share the file's tiles; yield batches, or that storage is silent."""
     pool = ThreadPoolExecutor(readers, thread_name_prefix="mtlpath-reader")
-    todo = iter(plan.indices[~bag.settled[plan.indices]].tolist())
+    todo = deque(plan.indices[~bag.settled[plan.indices]].tolist())
     ahead: deque[tuple[int, Future[NDArray[np.uint8] | None]]] = deque()
     try:
         while True:
-            for index in itertools.islice(todo, 2 * size + readers - len(ahead)):
+            size = pace.next(len(ahead) + len(todo))
+            while todo and len(ahead) < size + pace.most + readers:
+                index = todo.popleft()
                 ahead.append((index, pool.submit(read_tile, slide, plan.grid, index)))
             if not ahead:
                 return
-            part = [ahead.popleft() for _ in range(min(size, len(ahead)))]
+            part = [ahead.popleft() for _ in range(size)]
             for _, future in part:
                 while wait([future], timeout=SILENT_STORAGE_SECONDS).not_done:
                     yield silent_storage(slide)
             read = [(index, future.result()) for index, future in part]
-            yield _Batch(
+            yield TileBatch(
                 indices=[index for index, tile in read if tile is not None],
                 tiles=[tile for _, tile in read if tile is not None],
                 unreadable=[index for index, tile in read if tile is None],

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,21 @@ def test_a_tiles_features_do_not_depend_on_its_batch(tiles: Tensor) -> None:
     together = fast.embed(tiles)
     assert torch.equal(fast.embed(tiles[:2]), together[:2])
     assert torch.equal(together, fast.embed(tiles))  # and an earlier result was not written over
+
+
+@needs_openvino
+def test_features_are_the_same_bits_on_any_number_of_cores_and_from_several_threads(tiles: Tensor) -> None:
+    expected = encoder("tissue-small").embed(tiles)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        fast = encoder("tissue-small")
+        with ThreadPoolExecutor(5) as pool:
+            for found in pool.map(lambda _: fast.embed(tiles), range(20)):
+                assert torch.equal(found, expected)
+        assert torch.equal(fast.embed(tiles[:1]), encoder("tissue-small").embed(tiles[:1]))
+    finally:
+        torch.set_num_threads(before)
 
 
 @needs_openvino

@@ -167,7 +167,7 @@ def test_viewer_and_command_line_give_the_same_numbers(tmp_path):
         np.testing.assert_array_equal(selected, streamed.selected[task])
 
 
-def test_model_runs_on_as_many_threads_as_in_the_viewer(store, tmp_path):
+def test_answer_is_computed_on_as_many_threads_as_in_the_viewer(store, tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -175,7 +175,6 @@ def test_model_runs_on_as_many_threads_as_in_the_viewer(store, tmp_path):
         threads: dict[str, set[int]] = {"stream": set(), "live": set()}
         for name, model in (("stream", streamed), ("live", seen)):
             model.aggregator.before = lambda bag, name=name: threads[name].add(torch.get_num_threads())
-            model.encoder.before = lambda tiles, name=name: threads[name].add(torch.get_num_threads())
         list(analyse_slide(FakeSlide(), streamed, store=store))
         done = threading.Event()
         other = FeatureStore(tmp_path / "other.sqlite")

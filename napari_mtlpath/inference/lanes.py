@@ -1,0 +1,150 @@
+"""Lanes: several batches in the encoder at once, each on its own part of the cores."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_mtlpath.inference.encode import Embedded, encode_within_memory
+from napari_mtlpath.inference.inputs import EncodingModel
+
+MOST_LANES = 16
+"""Beyond, a lane gets more cores instead: each lane costs the memory of a batch, and Python's lock is one for all."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TileBatch:
+    """Tiles that were read together.
+
+    Attributes
+    ----------
+    indices, tiles
+        Those to be encoded: which they are, and their RGB pixels [y, x, 3].
+    unreadable
+        Those that could not be read.
+    """
+
+    indices: list[int]
+    tiles: list[NDArray[np.uint8]]
+    unreadable: list[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanePlan:
+    """How many batches are encoded at once, and on how many threads each.
+
+    Attributes
+    ----------
+    lanes, threads
+        Lanes, and computing threads per lane; 0 leaves the threads as they are.
+    """
+
+    lanes: int
+    threads: int
+
+    @classmethod
+    def on(cls, device: torch.device) -> "LanePlan":
+        """Share out the threads that torch may use now: one per lane on a CPU, a single lane on other devices.
+
+        Threads that share one batch wait for each other after every layer, spinning; where the reader threads or other
+        programs want the cores as well, that costs many times what it gains. A lane waits for nobody.
+        """
+        if device.type != "cpu":
+            return cls(lanes=1, threads=0)
+        threads = torch.get_num_threads()
+        lanes = min(threads, MOST_LANES)
+        return cls(lanes=lanes, threads=max(1, threads // lanes))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EncodedBatch:
+    """A batch that went through the encoder.
+
+    Attributes
+    ----------
+    batch
+        What it was made of.
+    embedded
+        Its embeddings, or None where it has no tile.
+    began, ended
+        When its lane took it up and was done with it.
+    """
+
+    batch: TileBatch
+    embedded: Embedded | None
+    began: float
+    ended: float
+
+
+class Lanes:
+    """Threads that encode batches. A context: leaving it waits for the batches under way and drops the others.
+
+    An embedding does not depend on the number of lanes (see ``SMALLEST_BATCH``).
+
+    Parameters
+    ----------
+    model
+        The model; its encoder is called from several threads at once.
+    most
+        Tiles that the memory holds in one lane; larger batches are cut.
+    clock
+        The time in seconds.
+
+    Attributes
+    ----------
+    most
+        May be lowered at any time, for the batches taken up later.
+    """
+
+    def __init__(self, model: EncodingModel, *, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.most = most
+        self._model = model
+        self._clock = clock
+        self._plan = LanePlan.on(model.device)
+        self._torch_threads = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(
+            self._plan.lanes, thread_name_prefix="mtlpath-encoder", initializer=self._begin_thread
+        )
+        self._under_way: deque[Future[EncodedBatch]] = deque()
+
+    def __enter__(self) -> "Lanes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._plan.threads:
+            torch.set_num_threads(self._torch_threads)  # a lane's setting is also that of threads yet to come
+
+    def through(self, batches: Iterable[TileBatch | str]) -> Generator[EncodedBatch | str, None, None]:
+        """Encode batches; yields them in the order they came, and sentences at once.
+
+        No more than one batch per lane and one in reserve are taken from `batches` ahead of what is yielded.
+
+        Raises
+        ------
+        MemoryError, ValueError, RuntimeError
+            As :func:`encode_within_memory`.
+        """
+        for batch in batches:
+            if isinstance(batch, str):
+                yield batch
+            else:
+                self._under_way.append(self._pool.submit(self._encode, batch))
+            while self._under_way and (len(self._under_way) > self._plan.lanes or self._under_way[0].done()):
+                yield self._under_way.popleft().result()
+        while self._under_way:
+            yield self._under_way.popleft().result()
+
+    def _encode(self, batch: TileBatch) -> EncodedBatch:
+        began = self._clock()
+        embedded = encode_within_memory(self._model, batch.tiles, size=self.most) if batch.tiles else None
+        return EncodedBatch(batch=batch, embedded=embedded, began=began, ended=self._clock())
+
+    def _begin_thread(self) -> None:
+        if self._plan.threads:
+            torch.set_num_threads(self._plan.threads)

@@ -142,7 +142,7 @@ class BagComposer:
 
     def _composed(self, kind: int, free: Int[Tensor, " row"], generator: torch.Generator) -> ComposedBag:
         config = self.config
-        size = round(_between(config.smallest_bag, config.largest_bag, generator))
+        size = round(_between(float(config.smallest_bag), float(config.largest_bag), generator))
         if not isinstance(self.task, Classification):
             rows = _drawn((~self.labels.isnan()).nonzero().squeeze(1), size, generator)
             return self._bag(rows, float(self.labels[rows].mean()))

@@ -5,11 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_mtlpath.evaluation.ranking import auroc, ranks
 from napari_mtlpath.tasks import Classification, Regression, Task
-from napari_mtlpath.training.evaluation import Estimate, auc, estimate, macro_f1, majority, r2
+from napari_mtlpath.training.evaluation import Estimate, estimate, macro_f1, majority, r2
 from napari_mtlpath.training.losses.supervised import balanced_weights, task_loss
+
+
+def auc(truth: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
+    """Area under the ROC curve, as scikit-learn's, at a hundredth of its time: the interval takes 500 of them."""
+    return float(auroc(ranks(truth == 1, scores, np.ones((1, len(truth)))))[0])
+
 
 METRICS = {"AUC": auc, "macro-F1": macro_f1, "R2": r2}
 
@@ -69,14 +77,14 @@ def with_interval(task: Task, logits: Float[Tensor, "sample output"], labels: Fl
     return estimate(METRICS[metric_of(task)], labels.double().numpy(), answers_of(task, logits))
 
 
-def answers_of(task: Task, logits: Float[Tensor, "sample output"]) -> np.ndarray:
+def answers_of(task: Task, logits: Float[Tensor, "sample output"]) -> NDArray[np.float64]:
     """Return what the task's figure reads: a score (binary), a class index, or a value."""
     exact = logits.double()
     several = isinstance(task, Classification) and not task.is_binary
     return (exact.argmax(1).double() if several else exact[:, 0]).numpy()
 
 
-def floor_of(task: Task, truth: np.ndarray) -> float:
+def floor_of(task: Task, truth: NDArray[np.float64]) -> float:
     """Return the trivial answer's figure: chance, the most frequent class, or the mean."""
     match metric_of(task):
         case "AUC":

@@ -15,7 +15,7 @@ SMALLEST_PHI = 1e-30
 
 
 def instance_loss(
-    task: Task, outputs: Sequence[TaskOutput], labels: Sequence[Float[Tensor, " tile"]]
+    task: Task, outputs: Sequence[TaskOutput], labels: Sequence[Float[Tensor, " _"]]
 ) -> Float[Tensor, ""] | None:
     r"""Return the loss of a step's labelled tiles, or None where none is or the model says nothing about tiles.
 

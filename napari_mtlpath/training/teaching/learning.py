@@ -1,7 +1,5 @@
 """The part of a model that learns: everything else is frozen and stays in evaluation mode."""
 
-from typing import Self
-
 import torch
 from torch import nn
 
@@ -74,7 +72,7 @@ class LearningPart(nn.Module):
         """Return the parameters of one task."""
         return self.aggregator.task_parameters(task)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "LearningPart":
         """Set the training mode of what learns; the rest stays in evaluation mode whatever `mode` is."""
         self.training = mode
         self.aggregator.eval()

@@ -163,16 +163,17 @@ class Lesson:
 
     def _fatal(self) -> Iterator[str]:
         task, counts = self.task.name, self.counts()
-        if not any(counts.tiles.values()) and not any(counts.slides.values()):
+        slides = np.array([bag.label for bag in self.bags], dtype=np.float64)
+        every = np.concatenate([self._tile_labels(), slides])
+        if np.isnan(every).all():
             yield f"Task {task!r} has no label yet. Label some tiles, or whole slides."
             return
         yield from self._contradictions()
         if not isinstance(self.task, Classification):
-            if not self._has_two(self._tile_labels()) and not self._has_two(np.array([b.label for b in self.bags])):
+            if not self._has_two(self._tile_labels()) and not self._has_two(slides):
                 yield f"All labels of task {task!r} are the same value: nothing can be learned. Label other values too."
             return
         valid = range(len(self.task.classes))
-        every = np.concatenate([self._tile_labels(), np.array([bag.label for bag in self.bags], dtype=np.float64)])
         strange = sorted({float(value) for value in every[~np.isnan(every)]} - {float(index) for index in valid})
         if strange:
             yield f"Labels of task {task!r} must be 0 to {len(valid) - 1}, one per class; found {strange[0]:g}."

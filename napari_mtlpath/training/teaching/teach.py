@@ -142,7 +142,7 @@ class _Run:
         taught = self._taught(job, guard, result)
         look = job.judge(preview=False)
         done = replace(self._looked(TeachPhase.DONE, step, look), model=taught.model, guard=result, taught=taught)
-        yield replace(done, seconds_left=0.0, stopped=str(job.facts.get("stopped", "")))
+        yield replace(done, seconds_left=0.0, stopped=str(taught.facts.get("ended", "")))
         return taught
 
     def _job(self) -> TeachJob:
@@ -174,10 +174,10 @@ class _Run:
 
     def _learn(self, job: TeachJob) -> Generator[TeachReport, Command | None, int]:
         """Run the training loop; return the number of steps taken."""
-        loop = self._loop(job)
         resume = self.resume and self._can_go_on()
         if not resume:
             yield self._looked(TeachPhase.REFRESH, 0, job.judge(preview=True))
+        loop = self._loop(job)  # behind the first point: torch takes seconds to make its first optimizer
         step = 0
         with contextlib.closing(loop.run(output=self.folder, resume=resume)) as reports:
             for report in reports:

@@ -66,13 +66,20 @@ class Teaching:
         self._view = TeachingView()
         self._run: TeachingRun | None = None
         self._last_news = float("-inf")
-        self._closed = False
+        self._closed = self._prepared = False
         session.model_changed.connect(self._show_again)
 
     @property
     def view(self) -> TeachingView:
         """Where it stands."""
         return self._view
+
+    def prepare(self) -> None:
+        """Load in the background what the first training needs: some seconds that nobody then waits for."""
+        with self._lock:
+            if not self._prepared and not self._closed:
+                self._prepared = True
+                self._submit(self.tools.prepare)
 
     def start(self, settings: Mapping[str, Any], *, resume: bool = False) -> None:
         """Teach the task and the labels of the session to the model in use; earlier, unsaved results are dropped.

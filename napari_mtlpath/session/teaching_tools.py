@@ -58,6 +58,12 @@ def training(
     )
 
 
+def load_training() -> None:
+    """Import everything that a training needs, the metrics' libraries among them."""
+    import napari_mtlpath.training.teaching.taught_model
+    import napari_mtlpath.training.teaching.teach  # noqa: F401
+
+
 def finishing() -> "Command":
     """Return what tells a training to end soon and to keep what it has."""
     from napari_mtlpath.training.teaching.report import Command
@@ -83,6 +89,7 @@ def save_without(model: "SlideModel", task: str, folder: Path) -> "ModelCard":
 class TeachingTools:
     """What a teaching needs from elsewhere; each may be another in tests."""
 
+    prepare: Callable[[], None] = load_training
     lesson: "Callable[[Session], Lesson]" = drafted_lesson
     references: "Callable[[Session, SlideModel, Lesson], Sequence[TaughtBag]]" = cached_bags
     teach: "Callable[[TeachingRun, Lesson, Sequence[TaughtBag]], Generator[TeachReport, Command | None, Any]]" = (

@@ -84,7 +84,8 @@ def score_words(view: TeachingView) -> str:
     lines = []
     for task, score in point.scores.items():
         floor = f" (trivial answer {view.floors[task]:.2f})" if task in view.floors else ""
-        lines.append(f"{names.get(task) or 'Score'} of {title_of(view, task)} on held-out labels: {score:.2f}{floor}")
+        name = names.get(task) or "score"
+        lines.append(f"{name[:1].upper()}{name[1:]} of {title_of(view, task)} on held-out labels: {score:.2f}{floor}")
     return "\n".join(lines)
 
 

@@ -142,6 +142,8 @@ class _Plot:
         self.widget = Still(background=None)
         describe(self.widget, name, tooltip)
         self.widget.setFixedHeight(HEIGHT)
+        # Else the view keeps the ground of the theme that it was made in.
+        self.widget.setStyleSheet("background: transparent; border: none;")
         self.widget.setMouseEnabled(x=False, y=False)
         self.widget.setMenuEnabled(False)
         self.widget.hideButtons()

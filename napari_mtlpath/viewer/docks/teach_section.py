@@ -139,6 +139,8 @@ class TeachForm(QWidget):
         draft = session.labels.task
         labels = session.labels.counts().total if draft is not None and session.model is not None else 0
         task = draft.task if draft is not None else None
+        if labels:
+            session.teaching.prepare()
         self._hint.say(start_hint(model=session.model is not None, task=task, labels=labels, busy=busy))
         self._start.setEnabled(not busy and session.model is not None and labels > 0)
         self._pause.setText(_PAUSE_WORDS.get(phase, "Pause"))

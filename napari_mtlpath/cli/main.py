@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from napari_mtlpath.cli.add_task import add_task
 from napari_mtlpath.cli.compare import compare
 from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, one_line, printable
 from napari_mtlpath.cli.demo import demo
@@ -66,7 +67,7 @@ def mtlpath(
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
 
-for _command in (demo, view, info, models, predict, extract, train, evaluate, compare, doctor):
+for _command in (demo, view, info, models, predict, extract, train, add_task, evaluate, compare, doctor):
     app.command()(_command)
 
 if __name__ == "__main__":

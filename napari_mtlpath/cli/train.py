@@ -84,7 +84,7 @@ def _train(settings: "TrainConfig", *, out: Path | None, data: tuple[Path, ...],
         out_console.print(f"Training {settings.name} ({settings.kind}) on {place.device}. {place.reason}.")
         out_console.print(f"Curves: tensorboard --logdir '{data_folder() / 'runs'}'." if is_available() else f"{HINT}.")
     reports = training(settings, output=folder, data=data, device=place.device, resume=resume)
-    with _interruption() as interrupted:
+    with interruption() as interrupted:
         last = show_training(reports, interrupted, quiet=not leads())
     if isinstance(reports, Generator):
         reports.close()  # after Ctrl-C: what the training holds open is let go of
@@ -163,7 +163,7 @@ def _own_folder(settings: "TrainConfig") -> Path:
 
 
 @contextmanager
-def _interruption() -> "Iterator[Callable[[], bool]]":
+def interruption() -> "Iterator[Callable[[], bool]]":
     """Give a function that says whether Ctrl-C was pressed; the second press ends the program at once.
 
     A batch system's SIGTERM stops after a whole step, too. ``torchrun`` sends its processes more than one signal, so

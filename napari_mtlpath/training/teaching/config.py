@@ -63,9 +63,9 @@ class TeachConfig(Table):
     """
 
     mode: Literal["isolated", "shared"] = "isolated"
-    steps: int = Field(default=400, ge=1, le=100_000)
+    steps: int = Field(default=240, ge=1, le=100_000)
     refresh_every: int = Field(default=20, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     batch: int = Field(default=4, ge=1)
     smallest_bag: int = Field(default=16, ge=2)

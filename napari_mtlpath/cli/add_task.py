@@ -1,0 +1,186 @@
+"""`mtlpath add-task`: teaches a model one more task from labels in files, with proof that nothing old changed."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, console, print_json, printable
+from napari_mtlpath.cli.train import STOPPED, changed, interruption
+from napari_mtlpath.review.task_draft import TaskDraft, TaskKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from napari_mtlpath.features.store import FeatureStore
+    from napari_mtlpath.training.teaching.config import TeachConfig
+    from napari_mtlpath.training.teaching.lesson import Lesson
+    from napari_mtlpath.training.teaching.report import Taught, TeachReport
+    from napari_mtlpath.zoo.card import ModelCard
+    from napari_mtlpath.zoo.model import SlideModel
+
+
+def add_task(
+    model: Annotated[str, typer.Option(help="Name of a model (see `mtlpath models`), or its folder.")],
+    task: Annotated[str, typer.Option(help="Name of the new task, such as eosinophils.")],
+    labels: Annotated[
+        list[Path], typer.Option(help="Labels: a GeoJSON of a slide, or a cohort table; may be repeated.")
+    ],
+    out: Annotated[Path, typer.Option(help="The model folder to write; its name becomes the model's.")],
+    slides: Annotated[list[Path], typer.Option(help="A slide file that the labels are about; may be repeated.")] = [],  # noqa: B006  typer reads the default, nobody changes it
+    kind: Annotated[TaskKind, typer.Option(help="What an answer is.")] = TaskKind.BINARY,
+    classes: Annotated[
+        str, typer.Option(help="Classes with commas between them; of two the last is the positive one.")
+    ] = "",
+    unit: Annotated[str, typer.Option(help="Unit of a regression's answer.")] = "",
+    low: Annotated[float, typer.Option(help="Lowest answer of a regression.")] = 0.0,
+    high: Annotated[float, typer.Option(help="Highest answer of a regression.")] = 1.0,
+    features: Annotated[
+        Path | None, typer.Option(help="Folder of feature files (.h5) of slides that a table names.")
+    ] = None,
+    mpp: Annotated[float | None, typer.Option(help="Microns per pixel; needed where a slide does not say.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="isolated: no old answer changes in one bit; shared: all tasks learn.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Most steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of all chance.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings of teaching in a TOML file.")] = None,
+    change: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as learning_rate=1e-3.")
+    ] = [],  # noqa: B006
+    further: Annotated[
+        bool, typer.Option("--further", help="Teach the task of that name further, which the model has already.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew, though there is a checkpoint.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
+) -> None:
+    """Teach a model one more task from labelled tiles, regions or slides.
+
+    Slides that the model's encoder has not seen go through it first. Ctrl-C stops after a whole step and keeps it; the
+    same command goes on from there. OUT gets the model, and proof.json: the old answers' hashes before and after.
+    """
+    from napari_mtlpath.cli.lesson_files import LessonFiles, lesson_of_files
+    from napari_mtlpath.features.store import FeatureStore
+    from napari_mtlpath.zoo.load import load_model
+
+    if out.exists():
+        raise ValueError(f"There is a folder {out} already, and no model is ever overwritten. Choose another name.")
+    settings = _settings(config, change, {"mode": mode, "steps": steps, "seed": seed})
+    parent = load_model(model, device=device)
+    words = tuple(name.strip() for name in classes.split(",") if name.strip())
+    draft = (
+        TaskDraft.of(parent.card.task(task))
+        if further
+        else TaskDraft.made(title=task, kind=kind, classes=words, unit=unit, low=low, high=high)
+    )
+    err = console(stderr=True)
+    store = FeatureStore()
+    files = LessonFiles(labels=tuple(labels), slides=tuple(slides), features=features, mpp=mpp)
+    lesson = lesson_of_files(files, draft, parent, store, tell=lambda line: err.print(printable(line)))
+    taught = _teach(parent, lesson, settings, store, retrain=task if further else "", resume=not fresh)
+    _save(taught, out, as_json=as_json)
+
+
+def _settings(path: Path | None, change: list[str], named: dict[str, Any]) -> "TeachConfig":
+    from napari_mtlpath.training.teaching.config import parse_teach_config, read_teach_config
+
+    table = read_teach_config(path).model_dump() if path else {}
+    table = changed(table, change) | {key: value for key, value in named.items() if value is not None}
+    return parse_teach_config(table)
+
+
+def _teach(
+    parent: "SlideModel",
+    lesson: "Lesson",
+    settings: "TeachConfig",
+    store: "FeatureStore",
+    *,
+    retrain: str,
+    resume: bool,
+) -> "Taught":
+    from napari_mtlpath.folders import data_folder
+    from napari_mtlpath.session.reference_bags import reference_bags
+    from napari_mtlpath.training.teaching.teach import teach
+
+    folder = data_folder() / "teaching" / f"{parent.digest[:16]}-{lesson.task.name}-files"
+    reports = teach(
+        parent,
+        lesson,
+        settings,
+        references=reference_bags(store, parent, lesson),
+        folder=folder,
+        resume=resume,
+        retrain=retrain,
+    )
+    with interruption() as interrupted:
+        last = _show(reports, interrupted)
+    reports.close()  # after Ctrl-C: keeps the last whole step
+    if last is None or last.taught is None:
+        typer.echo("Stopped after a whole step. The same command goes on from there.", err=True)
+        raise typer.Exit(STOPPED)
+    return last.taught
+
+
+def _show(reports: "Iterator[TeachReport]", interrupted: "Callable[[], bool]") -> "TeachReport | None":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    last = None
+    with Progress(*columns, console=console(stderr=True)) as progress:
+        bar = progress.add_task("steps", total=None)
+        for last in reports:
+            progress.update(bar, completed=last.step, total=last.steps, description=str(last.phase))
+            for warning in last.warnings:
+                progress.console.print(printable(warning))
+            if last.phase == "refresh":
+                progress.console.print(point_words(last))
+            if interrupted():
+                break
+    return last
+
+
+def point_words(report: "TeachReport") -> str:
+    """Return one point of the curves in words."""
+    parts = [f"step {report.step}"]
+    for name, loss in report.validation_losses.items():
+        score = report.scores.get(name, math.nan)
+        known = (
+            "" if math.isnan(score) else f", {report.score_names[name]} {score:.4f} (floor {report.floors[name]:.2f})"
+        )
+        parts.append(f"{name}: held-out loss {loss:.4f}{known}")
+    return "; ".join(parts)
+
+
+def _save(taught: "Taught", out: Path, *, as_json: bool) -> None:
+    from napari_mtlpath.training.teaching.card import counts_text
+    from napari_mtlpath.training.teaching.taught_model import save
+
+    card = save(taught, out)
+    if as_json:
+        print_json(_as_dict(taught, card, out))
+        return
+    typer.echo(printable(f"Taught {taught.lesson.task.name!r} from {counts_text(taught.lesson.counts())}."))
+    for group, row in taught.metrics.items():
+        figures = ", ".join(f"{name} {value}" for name, value in row.items())
+        typer.echo(printable(f"{group}: {figures}"))
+    typer.echo(printable(taught.guard.sentence))
+    for name, delta in taught.guard.deltas.items() if not taught.guard.identical else ():
+        typer.echo(printable(f"{name} moved by {delta.mean:.4f} ({delta.low:.4f} to {delta.high:.4f})"))
+    typer.echo(f"Wrote {printable(out)}. {RESEARCH_USE_ONLY}.")
+
+
+def _as_dict(taught: "Taught", card: "ModelCard", out: Path) -> dict[str, Any]:
+    from napari_mtlpath.training.teaching.proof import proof_of
+
+    return {
+        "use": RESEARCH_USE_ONLY,
+        "folder": str(out),
+        "model": card.name,
+        "weights_sha256": card.weights_sha256,
+        "tasks": [task.name for task in card.tasks],
+        "metrics": {group: dict(row) for group, row in taught.metrics.items()},
+        "warnings": list(taught.warnings),
+        "proof": proof_of(taught, taught.guard),
+    }

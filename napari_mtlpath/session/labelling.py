@@ -288,7 +288,9 @@ class Labelling(LabellingState):
     def _move(self, *_: object) -> None:
         """Follow the session to another slide, model or scale."""
         with self._lock:
-            self._place = None
+            place, slide = self._place, self._session.slide
+            if place is not None and (slide is not place.slide or slide.resolution.mpp != place.grid.mpp):
+                self._place = None
         self._writer.do(self._find_place)
         self._tell()
 
@@ -296,14 +298,16 @@ class Labelling(LabellingState):
         session = self._session
         slide, model = session.slide, session.model
         self._author = self._author or user_name()
-        if slide is None or model is None or not slide.resolution.known:
-            return
-        place = place_of(slide, model)
+        place = None
+        if slide is not None and model is not None and slide.resolution.known:
+            with contextlib.suppress(ValueError):  # No tile fits; the analysis says so.
+                place = place_of(slide, model)
         with self._lock:
             if session.slide is not slide or session.model is not model or self._closed:
                 return
-            self._place = place
-            if self._book.seen().get(place.fingerprint) != (seen := place.seen()):
+            if place is None or self._place is None or place.key != self._place.key:
+                self._place = place  # The same tiles of the same slide keep their place, and the tools in use there.
+            if place is not None and self._book.seen().get(place.fingerprint) != (seen := place.seen()):
                 self._record(place.fingerprint, "", seen)
             self._go_on()
         self._tell()

@@ -13,6 +13,7 @@ from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.teaching import WhenClosed
 from napari_mtlpath.session.teaching_view import TeachingPhase
 from napari_mtlpath.session.teaching_words import origin_words, score_words, start_hint, status_words
+from napari_mtlpath.tasks import Task
 from napari_mtlpath.viewer.binding import session_of
 from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.docks.config_form import ConfigForm
@@ -44,6 +45,8 @@ class TeachForm(QWidget):
         self.setObjectName("teach-form")
         self._session = session
         self._settings: ConfigForm | None = None
+        self._task: Task | None = None
+        self._labels = 0
         self._hint = PlainLabel("teach-hint", tooltip="What has to be there before something can be taught.")
         self._start = self._button("Start", "teach-start", "Teach the labelled task to the model in use.", self.start)
         self._pause = self._button("Pause", "teach-pause", "Hold the training, or go on.", self.toggle_pause)
@@ -66,9 +69,10 @@ class TeachForm(QWidget):
         self._taught = TaughtForm(session)
         self._build()
         self._bridge = bridge = Bridge(session, self)
-        for news in (bridge.teaching_changed, bridge.model_changed, bridge.labels_changed, bridge.slide_changed):
-            news.connect(self._show)
-        self._show()
+        bridge.teaching_changed.connect(self._show)
+        for news in (bridge.model_changed, bridge.labels_changed, bridge.slide_changed):
+            news.connect(self._count)
+        self._count()
 
     def start(self) -> None:
         """Start teaching with the settings of the form."""
@@ -133,16 +137,22 @@ class TeachForm(QWidget):
     def _choose_end(self, finish: bool) -> None:
         self._session.teaching.when_closed = WhenClosed.FINISH if finish else WhenClosed.STOP
 
+    def _count(self, _: object = None) -> None:
+        """Look what there is to teach; not at every step of a training."""
+        session = self._session
+        draft = session.labels.task
+        self._task = draft.task if draft is not None else None
+        self._labels = session.labels.counts().total if draft is not None and session.model is not None else 0
+        if self._labels:
+            session.teaching.prepare()
+        self._show()
+
     def _show(self, _: object = None) -> None:
         session, view = self._session, self._session.teaching.view
         phase, busy = view.phase, view.phase.busy
-        draft = session.labels.task
-        labels = session.labels.counts().total if draft is not None and session.model is not None else 0
-        task = draft.task if draft is not None else None
-        if labels:
-            session.teaching.prepare()
-        self._hint.say(start_hint(model=session.model is not None, task=task, labels=labels, busy=busy))
-        self._start.setEnabled(not busy and session.model is not None and labels > 0)
+        model = session.model is not None
+        self._hint.say(start_hint(model=model, task=self._task, labels=self._labels, busy=busy))
+        self._start.setEnabled(not busy and model and self._labels > 0)
         self._pause.setText(_PAUSE_WORDS.get(phase, "Pause"))
         self._pause.setEnabled(phase in _PAUSE_WORDS)
         self._finish.setEnabled(phase in (TeachingPhase.RUNNING, TeachingPhase.PAUSED))

@@ -112,6 +112,7 @@ class LabelLayers(QObject):
     def use(self, tool: Tool) -> None:
         """Take a tool in hand, or put it away."""
         labels = self._session.labels
+        self.update()  # a slide or a task of before takes its tool with it
         if tool is not Tool.NONE and (labels.task is None or labels.place is None):
             tool = Tool.NONE
         self._tool = tool

@@ -87,7 +87,9 @@ class RegionLayer:
         self.layer.events.data.connect(self._on_data)
 
     def close(self) -> None:
-        """Hear nothing any more."""
+        """Hear what was drawn last, and nothing any more."""
+        if self._timer.isActive():
+            self._hear()
         self._closed = True
         self._timer.stop()
         self.layer.events.data.disconnect(self._on_data)

@@ -25,7 +25,7 @@ BLUR_WORTH_A_STONE = 8
 LARGEST_CHUNK = 160
 """Larger tiles are announced to napari as several chunks along each side."""
 
-PATIENCE_S = 0.03
+PATIENCE_S = 0.04
 """A slice waits so long for tiles that are expected by then: drawing coarse pixels first would hold them up for longer.
 Together with all else that a slice does it stays below the 50 ms at which a viewer begins to feel slow."""
 

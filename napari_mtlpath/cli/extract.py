@@ -10,6 +10,7 @@ import typer
 
 from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, add_row, console, print_json, printable, table
 from napari_mtlpath.cohort.reports import NoWorkers, Report, SlideEnded, TilesDone, WorkerDied
+from napari_mtlpath.encoders.backend import Backend
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -52,6 +53,9 @@ def extract(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads that compute in each worker.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps; decided on each worker.")] = "auto",
+    backend: Annotated[
+        Backend, typer.Option(help="What computes the encoder; auto takes OpenVINO where it gives torch's features.")
+    ] = Backend.TORCH,
     patience: Annotated[
         float, typer.Option(min=1.0, help="Seconds without a sign of life after which a slide is given up.")
     ] = 600.0,
@@ -71,7 +75,7 @@ def extract(
     if scheduler is not None and workers is not None:
         raise ValueError("A scheduler has workers of its own: give --scheduler or --workers, not both.")
     found = find_slides(cohort, slides=slides)
-    recipe = recipe_for(encoder, tile_um=tile_um, device=device, threads=threads, patience=patience)
+    recipe = recipe_for(encoder, tile_um=tile_um, device=device, threads=threads, patience=patience, backend=backend)
     ended: list[Entry] = []
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(out))

@@ -3,9 +3,14 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from napari_mtlpath.encoders.backend import Backend
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.units import Microns
+
+if TYPE_CHECKING:
+    from napari_mtlpath.encoders.encoder import Encoder
 
 REVISION = 1
 """Counted up whenever files made earlier must be made anew."""
@@ -22,7 +27,7 @@ class Recipe:
     encoder_name
         Its name on its card.
     encoder_digest
-        SHA-256 over its weights, architecture and preprocessing: a worker with another one refuses.
+        SHA-256 over its weights, architecture, preprocessing and backend: a worker with another one refuses.
     tile
         The tiles that are cut.
     device
@@ -31,6 +36,8 @@ class Recipe:
         Threads of a worker that compute; the results of another number may differ in the last bit.
     patience
         Seconds without a sign of life after which a slide is given up.
+    backend
+        What computes the encoder, never ``auto``: all workers compute alike.
     """
 
     encoder: str
@@ -40,6 +47,7 @@ class Recipe:
     device: str = "auto"
     threads: int = 1
     patience: float = 600.0
+    backend: Backend = Backend.TORCH
 
     def __post_init__(self) -> None:
         if self.threads < 1 or not self.patience > 0:
@@ -57,7 +65,13 @@ class Recipe:
 
 
 def recipe_for(
-    name: str, *, tile_um: float | None, device: str = "auto", threads: int = 1, patience: float = 600.0
+    name: str,
+    *,
+    tile_um: float | None,
+    device: str = "auto",
+    threads: int = 1,
+    patience: float = 600.0,
+    backend: Backend | str = Backend.TORCH,
 ) -> Recipe:
     """Load an encoder to see that it is there and what it is, and return the recipe for its features.
 
@@ -69,22 +83,24 @@ def recipe_for(
         Side of a tile in microns; None: as the encoder's card says.
     device, threads, patience
         As in :class:`Recipe`.
+    backend
+        What computes the encoder; ``auto`` is decided here, for all workers.
 
     Raises
     ------
     EncoderNotFound, CardError, WeightsError, HubError
         If it cannot be loaded.
     ValueError
-        If neither the card nor the caller says how large a tile is.
+        If neither the card nor the caller says how large a tile is, or the backend cannot be had here.
 
     Examples
     --------
     >>> recipe_for("colour-stats", tile_um=256.0).tile.tile_px
     224
     """
-    from napari_mtlpath.encoders.load import find_encoder_card, load_encoder
+    from napari_mtlpath.encoders.load import find_encoder_card
 
-    card, encoder = find_encoder_card(name), load_encoder(name)
+    card, encoder = find_encoder_card(name), computed_encoder(name, device=device, backend=Backend(backend))
     if tile_um is None and card.tile is None:
         raise ValueError(
             f"Encoder {card.name!r} takes tiles of any magnification: say how large a tile is, such as --tile-um 256."
@@ -101,7 +117,18 @@ def recipe_for(
         device=device,
         threads=threads,
         patience=patience,
+        backend=Backend.TORCH if encoder.backend == Backend.TORCH else Backend.OPENVINO,
     )
+
+
+def computed_encoder(name: str, *, device: str, backend: Backend) -> "Encoder":
+    """Load an encoder as a backend computes it on a device; errors as for :func:`recipe_for`."""
+    from napari_mtlpath.encoders.computing import encoder_for
+    from napari_mtlpath.encoders.load import build_encoder, find_encoder_card
+    from napari_mtlpath.zoo.device import pick_device
+
+    card = find_encoder_card(name)
+    return encoder_for(backend, card=card, device=pick_device(device).device, build=lambda: build_encoder(card))
 
 
 @dataclass(frozen=True, kw_only=True)

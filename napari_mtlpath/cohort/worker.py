@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from napari_mtlpath.cohort.claims import claim, verdict
 from napari_mtlpath.cohort.ledger import Status
-from napari_mtlpath.cohort.recipe import Recipe, SlideJob
+from napari_mtlpath.cohort.recipe import Recipe, SlideJob, computed_encoder
 from napari_mtlpath.cohort.watchdog import Watchdog
+from napari_mtlpath.encoders.backend import Backend
 from napari_mtlpath.slides.foreign_errors import FOREIGN_ERRORS
 
 if TYPE_CHECKING:
@@ -178,22 +179,22 @@ def _encoding(recipe: Recipe) -> _Encoding:
     """Load the encoder once per process."""
     import torch
 
-    from napari_mtlpath.encoders.load import load_encoder
     from napari_mtlpath.zoo.device import pick_device
 
     # As many as the recipe says, wherever it runs: sums depend on their number.
     torch.set_num_threads(recipe.threads)
     try:
-        encoder = load_encoder(recipe.encoder)
+        encoder = computed_encoder(recipe.encoder, device=recipe.device, backend=recipe.backend)
     except (OSError, ValueError, ImportError) as error:
         raise WrongEncoder(f"A worker cannot load encoder {recipe.encoder!r}: {error}") from error
     if encoder.digest != recipe.encoder_digest:
         raise WrongEncoder(
             f"A worker has another encoder {recipe.encoder!r} (digest {encoder.digest[:8]}, asked for "
-            f"{recipe.encoder_digest[:8]}). Give all machines the same models folder."
+            f"{recipe.encoder_digest[:8]}). Give all machines the same models folder"
+            + (" and the same OpenVINO on like processors." if recipe.backend is Backend.OPENVINO else ".")
         )
     device = pick_device(recipe.device).device
-    encoder.module.to(device)
+    encoder.to(device)
     readers = recipe.threads if device.type == "cpu" else None
     card = _Card(name=encoder.name, tile=recipe.tile)
     return _Encoding(card=card, encoder=encoder, device=device, readers=readers)

@@ -1,5 +1,6 @@
 """One slide in this process: what is written, what is refused, and who ends what hangs."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -20,12 +21,17 @@ from napari_mtlpath.cohort.plan import entry_of
 from napari_mtlpath.cohort.recipe import recipe_for
 from napari_mtlpath.cohort.worker import OutputRefused, WrongEncoder, extract_slide
 from napari_mtlpath.encoders.load import load_encoder
+from napari_mtlpath.encoders.parity import agreement
 from napari_mtlpath.features.h5 import FeatureLayout, LengthUnit, read_features
 from napari_mtlpath.inference.encode import encode
 from napari_mtlpath.inference.plan import plan_for
 from napari_mtlpath.inference.tile_reader import read_tile
 from napari_mtlpath.slides.open import open_slide
 from napari_mtlpath.slides.resolution import ResolutionMemory
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="openvino is not installed: pip install openvino"
+)
 
 
 @pytest.fixture
@@ -225,3 +231,31 @@ def test_folder_with_features_of_another_encoder_is_refused(scans, tmp_path):
         ledger.add(Entry(target="x.h5", slide="x", fingerprint="f", recipe="r", encoder="other-1", status=Status.DONE))
     with pytest.raises(ValueError, match="Choose a folder per encoder"):
         planned(scans, out)
+
+
+@needs_openvino
+def test_features_through_openvino_are_torchs_under_a_digest_of_their_own(scans, tmp_path):
+    plain, fast = (recipe_for("tissue-small", tile_um=None, backend=backend) for backend in ("torch", "auto"))
+    assert (plain.backend, fast.backend) == ("torch", "openvino")
+    assert plain.encoder_digest == load_encoder("tissue-small").digest != fast.encoder_digest
+    assert plain.key(None) != fast.key(None)
+    found = {}
+    for name, recipe in (("torch", plain), ("openvino", fast)):
+        (job,) = planned(f"{scans}/a.svs", tmp_path / name, recipe=recipe).jobs
+        extract_slide(job)
+        file = read_features(Path(job.target))
+        assert file.extractor == f"tissue-small-{recipe.encoder_digest[:8]}"
+        found[name] = file.features
+    assert agreement(found["torch"], found["openvino"]).enough
+
+
+def test_auto_is_torch_where_openvino_is_not_installed(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: None if name == "openvino" else find(name, *rest)
+    )
+    recipe = recipe_for("colour-stats", tile_um=16.0, backend="auto")
+    assert recipe.backend == "torch"
+    assert recipe.encoder_digest == load_encoder("colour-stats").digest
+    with pytest.raises(ValueError, match="The backend 'openvino' is missing"):
+        recipe_for("colour-stats", tile_um=16.0, backend="openvino")

@@ -21,7 +21,7 @@ from napari_mtlpath.viewer.worker import sentence_of
 
 SHOWN = 12
 PER_ROW = 4
-SIDE = 68
+SIDE = 64
 """Screen pixels of a thumbnail: four fit beside each other in the narrowest panel."""
 
 FRAME = 4

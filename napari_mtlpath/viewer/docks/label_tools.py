@@ -24,7 +24,7 @@ from napari_mtlpath.viewer.docks.shortcuts import REDO_KEY, UNDO_KEY, key_words
 from napari_mtlpath.viewer.layers.label_layers import LabelLayers, Tool
 
 TOOL_WORDS = {
-    Tool.TILES: ("Click tiles", "Click a tile to give it the answer; click it again to take that back."),
+    Tool.TILES: ("Tiles", "Click a tile to give it the answer; click it again to take that back."),
     Tool.POLYGON: ("Polygon", "Click corners around tissue, double click ends: the tiles inside get the answer."),
     Tool.RECTANGLE: ("Rectangle", "Drag over tissue: the tiles whose centre is inside get the answer."),
     Tool.LASSO: ("Lasso", "Draw around tissue with the mouse held down: the tiles inside get the answer."),
@@ -36,6 +36,9 @@ TOOL_HELP = {
     Tool.LASSO: "Hold the mouse button and draw around tissue. Hold Space to move the slide.",
 }
 SWATCH = 12
+NARROWEST_BUTTON = 60
+"""Screen pixels: four tools, or three answers, fit beside each other; a long answer is whole in its tooltip."""
+
 ANSWERS_PER_ROW = 3
 UNKNOWN = "not labelled"
 
@@ -134,6 +137,7 @@ class LabelTools(QWidget):
     def _tool_button(self, tool: Tool) -> QPushButton:
         words, tooltip = TOOL_WORDS[tool]
         button = self._button(words, f"label-tool-{tool.name.lower()}", tooltip)
+        button.setMinimumWidth(NARROWEST_BUTTON)
         button.setCheckable(True)
         button.clicked.connect(self._taker(tool))
         return button
@@ -151,6 +155,7 @@ class LabelTools(QWidget):
             self._group.removeButton(button)
             self._answers.removeWidget(button)
             button.hide()
+            button.setParent(None)
             button.deleteLater()
         draft = self._task
         regression = draft is not None and draft.kind is TaskKind.REGRESSION
@@ -170,8 +175,13 @@ class LabelTools(QWidget):
             return
         for value, name in enumerate(draft.classes):
             button = QPushButton(_swatch(draft.colours[value]), f"{value + 1}  {name}".replace("&", "&&"))
-            describe(button, f"label-answer-{value}", f"Label tiles {name!r}; key {value + 1} over a tile does it too.")
+            describe(
+                button,
+                f"label-answer-{value}",
+                f"Give tiles the answer {name!r}; key {value + 1} over a tile does it too.",
+            )
             button.setCheckable(True)
+            button.setMinimumWidth(NARROWEST_BUTTON)
             button.clicked.connect(lambda _=False, value=value: self._hold(float(value)))
             self._group.addButton(button, value)
             per_row = min(ANSWERS_PER_ROW, len(draft.classes))

@@ -28,6 +28,8 @@ KIND_WORDS = {
 }
 FIRST_CLASSES = {TaskKind.BINARY: ("absent", "present"), TaskKind.CLASSES: ("", "", "")}
 LARGEST = 1e6
+NARROW = 64
+"""Screen pixels of a field for a number: the longest one need not be seen as a whole."""
 
 
 class TaskForm(QWidget):
@@ -86,6 +88,7 @@ class TaskForm(QWidget):
         field.setRange(-LARGEST, LARGEST)
         field.setDecimals(3)
         field.setValue(value)
+        field.setMinimumWidth(NARROW)
         return field
 
     def _build(self) -> None:
@@ -97,6 +100,7 @@ class TaskForm(QWidget):
         numbers.setContentsMargins(0, 0, 0, 0)
         for part in (QLabel("from"), self._low, QLabel("to"), self._high, self._unit):
             numbers.addWidget(part)
+        self._unit.setMinimumWidth(NARROW // 2)
         buttons = QHBoxLayout()
         buttons.addWidget(self._button("Make this task", "task-make", "Start labelling for it.", self._make))
         buttons.addWidget(self._button("Cancel", "task-cancel", "Make no task.", self.cancelled.emit))
@@ -121,6 +125,7 @@ class TaskForm(QWidget):
         for row, _field, _button in self._classes:
             self._class_rows.removeWidget(row)
             row.hide()
+            row.setParent(None)
             row.deleteLater()
         self._classes = []
         for name in FIRST_CLASSES.get(kind, ()):

@@ -1,11 +1,12 @@
 """A folder of plugins: the file name is the name users type, and listing names imports nothing."""
 
 import difflib
+import functools
 import importlib
 import importlib.util
 import inspect
 import pkgutil
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from typing import Generic, TypeVar
 
 Contract = TypeVar("Contract")
@@ -43,7 +44,7 @@ class PluginFolder(Generic[Contract]):
         if spec is None or spec.submodule_search_locations is None:
             raise ModuleNotFoundError(f"Plugin folder {self.package!r} is not a package.")
         own = {module.name for module in pkgutil.iter_modules(spec.submodule_search_locations)}
-        foreign = {entry.name for entry in entry_points(group=self.package)}
+        foreign = {entry.name for entry in _entry_points(self.package)}
         return tuple(sorted(own | foreign))
 
     def load(self, name: str) -> type[Contract]:
@@ -56,7 +57,7 @@ class PluginFolder(Generic[Contract]):
         TypeError
             If the module does not hold exactly one subclass of the contract.
         """
-        for entry in entry_points(group=self.package):
+        for entry in _entry_points(self.package):
             if entry.name == name:
                 return self._checked(entry.load(), name)
         if name not in self.names():
@@ -82,3 +83,9 @@ class PluginFolder(Generic[Contract]):
             f"The {self.noun} {name!r} of another package must be a subclass of "
             f"{self.contract.__name__}; found {candidate!r}."
         )
+
+
+@functools.cache  # Looking through all installed distributions takes longer than opening a slide.
+def _entry_points(group: str) -> EntryPoints:
+    """Return what all distributions offered in a group when this process first asked."""
+    return entry_points(group=group)

@@ -1,6 +1,7 @@
 """One slide from file to exported results, as reports: what the child process of `mtlpath predict` runs."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,10 +76,19 @@ class SlideDone:
 def prepare(wishes: Wishes) -> "Callable[[Path], Iterator[SlideProgress | SlideDone]]":
     """Load the model, open the feature store, and return what works on one slide."""
     from napari_mtlpath.features.store import FeatureStore
+
+    model = load_beside_readers(wishes.model, device=wishes.device, backend=wishes.backend)
+    return partial(predict_slide, model=model, store=FeatureStore(), wishes=wishes)
+
+
+def load_beside_readers(model: "str | Path", *, device: str, backend: str) -> "SlideModel":
+    """Load a model, and meanwhile, on another core, what opens slides."""
+    from napari_mtlpath.slides.open import load_readers
     from napari_mtlpath.zoo.load import load_model
 
-    model = load_model(wishes.model, device=wishes.device, backend=wishes.backend)
-    return partial(predict_slide, model=model, store=FeatureStore(), wishes=wishes)
+    with ThreadPoolExecutor(1, thread_name_prefix="mtlpath-loader") as beside:
+        beside.submit(load_readers)  # what fails here fails again, and is said, when a slide is opened
+        return load_model(model, device=device, backend=backend)
 
 
 def predict_slide(

@@ -68,17 +68,19 @@ def pop_table(tables: dict[str, Any], key: str, file: str) -> dict[str, Any]:
 def validated(card: type[Card], values: Mapping[str, Any], *, what: str) -> Card:
     """Return `card` built from plain values, or raise CardError in one sentence that names each wrong key."""
     try:
-        return TypeAdapter(card).validate_python(dict(values))
+        found: Card = _adapter(card).validate_python(dict(values))
     except ValidationError as error:
         wrong = [
             f"{'.'.join(str(part) for part in detail['loc']) or 'card'}: {detail['msg']}" for detail in error.errors()
         ]
         raise CardError(f"{what} is not valid: {'; '.join(wrong[:5])}.") from error
+    return found
 
 
 def plain_values(card: object) -> dict[str, Any]:
     """Return a card as plain values: without its folder and without what is empty, so that new keys change nothing."""
-    values: dict[str, Any] = TypeAdapter(type(card)).dump_python(card, mode="json")
+    kind: type[Any] = type(card)
+    values: dict[str, Any] = _adapter(kind).dump_python(card, mode="json")
     return {key: value for key, value in values.items() if key != "folder" and value not in ("", None, {})}
 
 
@@ -88,3 +90,13 @@ def write_toml(card: object, *, version: int, architecture: Mapping[str, Any], w
     scalars = {key: value for key, value in plain.items() if not isinstance(value, dict)}
     tables = {key: value for key, value in plain.items() if isinstance(value, dict)}
     return tomli_w.dumps({"format": version, **scalars, "architecture": dict(architecture), **tables})
+
+
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+"""Making one takes some milliseconds, and a model's tasks are cards of the same few kinds."""
+
+
+def _adapter(card: type[Any]) -> TypeAdapter[Any]:
+    if card not in _ADAPTERS:
+        _ADAPTERS[card] = TypeAdapter(card)
+    return _ADAPTERS[card]

@@ -201,13 +201,12 @@ def _read_batches(
     ahead: deque[tuple[int, Future[NDArray[np.uint8] | None]]] = deque()
     try:
         while True:
-            size = pace.next(len(ahead) + len(todo))
-            while todo and len(ahead) < size + pace.most + readers:
+            while todo and len(ahead) < 2 * pace.size + readers:
                 index = todo.popleft()
                 ahead.append((index, pool.submit(read_tile, slide, plan.grid, index)))
             if not ahead:
                 return
-            part = [ahead.popleft() for _ in range(size)]
+            part = [ahead.popleft() for _ in range(min(pace.size, len(ahead)))]
             for _, future in part:
                 while wait([future], timeout=SILENT_STORAGE_SECONDS).not_done:
                     yield silent_storage(slide)

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from napari_mtlpath.tiles.grid import TileGrid
+from napari_mtlpath.tiles.otsu import otsu_threshold
+from napari_mtlpath.tiles.specks import without_specks
 
 DARK_MEDIAN = 64.0  # grey level: half of the thumbnail darker than this is fluorescence, not glass
 STAIN_RANGE = (0.04, 0.15)  # optical density: paper-white glass stays below, pale eosin (0.1 to 0.2) above
@@ -36,7 +36,7 @@ def tissue_mask(thumbnail: NDArray[np.uint8]) -> NDArray[np.bool_]:
     pixels = thumbnail.astype(np.float32)
     grey = pixels.mean(axis=2)
     mask = _glowing(pixels) if np.median(grey) < DARK_MEDIAN else _stained(pixels, grey)
-    return _without_specks(mask)
+    return without_specks(mask, smallest=min(SMALLEST_SPECK, max(1, mask.size // 1000)))
 
 
 class TissueMap:
@@ -88,17 +88,7 @@ def _otsu_within(values: NDArray[np.float32], limits: tuple[float, float]) -> fl
     low, high = limits
     if float(values.max()) - float(values.min()) < 1e-6:
         return low
-    return float(np.clip(threshold_otsu(values), low, high))
-
-
-def _without_specks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(mask)
-    if count == 0:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    keep = sizes >= min(SMALLEST_SPECK, max(1, mask.size // 1000))
-    keep[0] = False
-    return keep[labels]
+    return float(np.clip(otsu_threshold(values), low, high))
 
 
 def _share_per_tile(mask: NDArray[np.bool_], grid: TileGrid) -> NDArray[np.float64]:

@@ -170,34 +170,23 @@ def test_features_are_the_same_bits_on_any_number_of_threads_and_lanes(name: str
 
 def test_slow_encoders_get_batches_that_can_be_stopped_soon() -> None:
     pace = ScanPace("cpu", lanes=2)
-    first = pace.next(left=1000)
-    assert first < pace.most
-    pace.encoded(first, seconds=first * LONGEST_SECONDS / 7)
-    assert pace.next(left=1000) == 7
-    pace.encoded(7, seconds=300.0)
-    assert pace.next(left=1000) == SMALLEST_BATCH
-    pace.encoded(2, seconds=0.0001)
-    assert pace.next(left=1000) == pace.most
-
-
-def test_last_tiles_are_shared_among_all_lanes() -> None:
-    pace = ScanPace("cpu", lanes=3)
-    pace.encoded(4, seconds=0.0001)
-    left, parts = 40, []
-    while left:
-        parts.append(pace.next(left))
-        left -= parts[-1]
-    assert parts[0] == 14
-    assert max(parts[-3:]) <= 3
-    assert sum(parts) == 40
+    quick = pace.size
+    pace.encoded(quick, seconds=0.9 * LONGEST_SECONDS)
+    assert pace.size == quick
+    pace.encoded(quick, seconds=1.9 * LONGEST_SECONDS)
+    assert pace.size == quick // 2
+    pace.encoded(quick // 2, seconds=300.0)
+    assert pace.size == SMALLEST_BATCH
+    pace.encoded(SMALLEST_BATCH, seconds=0.0001)
+    assert pace.size == quick
 
 
 def test_batch_that_the_caller_wants_is_cut_by_memory_alone() -> None:
     fixed = ScanPace("cpu", lanes=2, batch=16)
     fixed.encoded(16, seconds=100.0)
-    assert (fixed.next(left=1000), fixed.next(left=20), fixed.next(left=5)) == (16, 16, 5)
+    assert (fixed.size, fixed.most) == (16, 16)
     fixed.limit(3)
-    assert (fixed.most, fixed.next(left=1000)) == (3, 3)
+    assert (fixed.size, fixed.most) == (3, 3)
 
 
 def test_reading_stays_a_batch_ahead_at_most(threads: int) -> None:

@@ -96,7 +96,7 @@ _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 """Making one takes some milliseconds, and a model's tasks are cards of the same few kinds."""
 
 
-def _adapter(card: type[Any]) -> TypeAdapter[Any]:
+def _adapter(card: type[Any]) -> Any:  # noqa: ANN401  # a TypeAdapter, whose parameter beartype does not know
     if card not in _ADAPTERS:
         _ADAPTERS[card] = TypeAdapter(card)
     return _ADAPTERS[card]

@@ -8,8 +8,18 @@ import argparse
 import subprocess
 import sys
 
-MINUTES = ("reading", "aggregator", "balancing", "large_bag", "faithfulness", "pipeline", "display")
-HOURS = ("display_soak", "compare_aggregators", "musk1")
+MINUTES = (
+    "reading",
+    "aggregator",
+    "balancing",
+    "large_bag",
+    "faithfulness",
+    "teach",
+    "teach_viewer",
+    "pipeline",
+    "display",
+)
+HOURS = ("display_soak", "teach_soak", "compare_aggregators", "musk1")
 
 
 def main() -> int:

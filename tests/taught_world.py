@@ -20,15 +20,18 @@ from napari_mtlpath.zoo.save import save_model
 
 OLD = (Classification(name="dark"), Regression(name="share"), Classification(name="stain", classes=("a", "b", "c")))
 NEW = Classification(name="bright")
-SMALL = {"width": 16, "heads": 2, "feedforward": 1}
+SMALL = {"width": 8, "heads": 2, "feedforward": 1, "blocks": 1, "attention_width": 4}
+"""Options that make an aggregator small, where it has them."""
 
 
 def saved_model(folder: Path, *, aggregator: str = "mecds", name: str = "parent", **options: Any) -> SlideModel:
     """Save a model with weights by chance, and load it again: as any parent, it has weights that can be stored."""
     encoder = load_encoder("colour-stats")
-    chosen = (SMALL if aggregator == "mecds" else {}) | options
-    chance = torch.Generator().manual_seed(1)
     kind = AGGREGATORS.load(aggregator)
+    with torch.device("meta"):
+        known = kind.build(tasks=OLD, features=encoder.features, options={}).options
+    chosen = {key: value for key, value in SMALL.items() if key in known} | options
+    chance = torch.Generator().manual_seed(1)
     module = kind.build(tasks=OLD, features=encoder.features, options=chosen, generator=chance)
     card = ModelCard(
         name=name,
@@ -78,7 +81,7 @@ def lesson_of(*numbers: int, task: Task = NEW, **more: Any) -> Lesson:
 
 def quick(**changes: Any) -> TeachConfig:
     """Return settings that take a fraction of a second."""
-    small = {"steps": 6, "refresh_every": 3, "batch": 2, "largest_bag": 24, "learning_rate": 5e-3}
+    small = {"steps": 4, "refresh_every": 2, "batch": 2, "largest_bag": 24, "learning_rate": 5e-3}
     return parse_teach_config(small | changes)
 
 

@@ -23,7 +23,7 @@ class TeachConfig(Table):
     ----------
     mode
         ``isolated``: only the task's own parameters learn, and every other answer stays the same bit by bit.
-        ``shared``: everything learns; the other tasks are held by `distillation`, and may move.
+        ``shared``: what all tasks use learns too; the other tasks are held by `distillation`, and may move.
     steps
         Most optimisation steps.
     refresh_every

@@ -125,7 +125,7 @@ class TeachJob(Job):
         set_aside = self.module.set_aside.cpu()
         for _ in range(self.steps_per_epoch):
             batch = self.composer.bags(self.config.batch, set_aside=set_aside, generator=generator)
-            if self.module.everything and self.references:
+            if self.module.shared and self.references:
                 chosen = int(torch.randint(len(self.references), (1,), generator=generator))
                 batch.append(whole(self.references[chosen], most=self.config.largest_bag, generator=generator))
             yield batch
@@ -138,7 +138,7 @@ class TeachJob(Job):
         own = [(bag, output) for bag, output in zip(batch, outputs, strict=True) if not math.isnan(bag.label)]
         if own:
             losses[self.task.name] = self._task_loss(own)
-        if self.module.everything and self.config.distillation != "off":
+        if self.module.shared and self.config.distillation != "off":
             losses |= self._distances(batch, outputs)
         return losses
 
@@ -187,7 +187,7 @@ class TeachJob(Job):
             tiles=judged(self.learned, tiles, labels),
             slides=judged(self.learned, slides, scaled),
             preview=copied,
-            distances=self._reference_distances() if self.module.everything else {},
+            distances=self._reference_distances() if self.module.shared else {},
         )
 
     def publish(self, folder: Path, *, facts: Mapping[str, str | int | float]) -> Path:

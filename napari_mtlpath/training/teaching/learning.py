@@ -9,7 +9,7 @@ from napari_mtlpath.tasks import Task
 
 
 class LearningPart(nn.Module):
-    """An aggregator in which one task's parameters learn, or all.
+    """An aggregator in which one task's own parameters learn, and on request those that all tasks share.
 
     Parameters
     ----------
@@ -17,30 +17,31 @@ class LearningPart(nn.Module):
         The model; its parameters' `requires_grad` is set here.
     task
         The task that is taught.
-    everything
-        Whether all parameters learn, and with them all tasks.
+    shared
+        Whether the shared parameters learn too, which reaches all tasks; the others' own parameters never do.
     pool
         Number of tiles that nobody labelled; which of them the task calls positive is kept here, in the state.
     """
 
     never_set_aside = -1
 
-    def __init__(self, aggregator: Aggregator, task: str, *, everything: bool, pool: int) -> None:
+    def __init__(self, aggregator: Aggregator, task: str, *, shared: bool, pool: int) -> None:
         super().__init__()
         self.aggregator = aggregator
         self.task = task
-        self.everything = everything
+        self.shared = shared
         self.set_aside: torch.Tensor
         self.set_aside_in: torch.Tensor
         self.register_buffer("set_aside", torch.ones(pool, dtype=torch.bool))
         self.register_buffer("set_aside_in", torch.tensor(self.never_set_aside))
-        own = {id(parameter) for parameter in aggregator.task_parameters(task)}
+        learning = {id(parameter) for parameter in aggregator.task_parameters(task)}
+        learning |= {id(parameter) for parameter in aggregator.shared_parameters()} if shared else set()
         for parameter in aggregator.parameters():
-            parameter.requires_grad_(everything or id(parameter) in own)
-        self._own_modules = [
+            parameter.requires_grad_(id(parameter) in learning)
+        self._learning = [
             module
             for module in aggregator.modules()
-            if (parameters := [id(parameter) for parameter in module.parameters()]) and own.issuperset(parameters)
+            if (found := [id(parameter) for parameter in module.parameters()]) and learning.issuperset(found)
         ]
         self.train(False)
 
@@ -48,7 +49,7 @@ class LearningPart(nn.Module):
     def tasks(self) -> tuple[Task, ...]:
         """The tasks that have a loss."""
         every = self.aggregator.tasks
-        return every if self.everything else tuple(task for task in every if task.name == self.task)
+        return every if self.shared else tuple(task for task in every if task.name == self.task)
 
     @property
     def represents(self) -> bool:
@@ -76,9 +77,6 @@ class LearningPart(nn.Module):
         """Set the training mode of what learns; the rest stays in evaluation mode whatever `mode` is."""
         self.training = mode
         self.aggregator.eval()
-        if self.everything:
-            for module in self.aggregator.modules():
-                module.training = mode
-        for module in self._own_modules:
+        for module in self._learning:
             module.train(mode)
         return self

@@ -160,7 +160,7 @@ class _Run:
         if composer.has_tiles and not _answers_tiles(after, task.name):
             raise ValueError(NO_TILE_ANSWERS)
         learning = LearningPart(
-            after.to(self.device), task.name, everything=config.mode == "shared", pool=len(composer.pool)
+            after.to(self.device), task.name, shared=config.mode == "shared", pool=len(composer.pool)
         ).to(self.device)
         return TeachJob(
             learning,

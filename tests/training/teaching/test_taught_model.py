@@ -15,10 +15,11 @@ from napari_mtlpath.training.teaching.taught_model import ForgettingError, remov
 from napari_mtlpath.zoo.load import load_model
 
 
-@pytest.fixture
-def taught(tmp_path: Path) -> Taught:
-    parent = saved_model(tmp_path)
-    *_, last = taught_reports(parent, lesson_of(), tmp_path / "run", references=[bag_of(7, labelled=0)])
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
+    folder = tmp_path_factory.mktemp("taught")
+    parent = saved_model(folder)
+    *_, last = taught_reports(parent, lesson_of(), folder / "run", references=[bag_of(7, labelled=0)])
     return last.taught
 
 
@@ -55,20 +56,24 @@ def test_proof_names_hashes_bags_and_settings_and_no_slide(taught: Taught, tmp_p
     assert proof["weights_sha256"]["before"] == proof["weights_sha256"]["after"]
     assert [bag["fingerprint"] for bag in proof["reference_bags"]] == ["0001", "0007"]
     assert proof["parent"]["weights_sha256"] == taught.parent.card.weights_sha256
-    assert proof["config"]["steps"] == 6
+    assert proof["config"]["steps"] == 4
     assert proof["lesson_sha256"] == lesson_of().digest()
     assert "slide 1" not in text
 
 
-@pytest.mark.parametrize("where", ["projection.weight", "blocks.0.first.norm.weight", "branches.1.head.linear.bias"])
+@pytest.mark.parametrize("where", ["projection.", "blocks.0.", "branches.1."])
 def test_one_old_weight_changed_by_one_step_of_float16_is_refused(where: str, taught: Taught, tmp_path: Path):
-    state = taught.model.aggregator.state_dict()
-    name = where if where in state else next(key for key in state if key.startswith(where.split(".")[0]))
-    flat = state[name].view(-1)
-    flat[0] = torch.nextafter(flat[0].half(), torch.tensor(9.0).half()).float()
-    with pytest.raises(ForgettingError, match="was not saved"):
-        save(taught, tmp_path / "longer")
-    assert not (tmp_path / "longer").exists()
+    name, weight = next(item for item in taught.model.aggregator.state_dict().items() if item[0].startswith(where))
+    first = weight.view(-1)[:1]
+    before = first.clone()
+    first.copy_(torch.nextafter(first.half(), torch.tensor(9.0).half()))
+    try:
+        with pytest.raises(ForgettingError, match="was not saved"):
+            save(taught, tmp_path / "longer")
+    finally:
+        first.copy_(before)
+    assert not (tmp_path / "longer").exists(), name
+    save(taught, tmp_path / "longer")
 
 
 def test_shared_mode_is_saved_with_its_deltas_and_without_what_no_longer_holds(tmp_path: Path):
@@ -98,9 +103,9 @@ def test_full_disk_is_said_in_one_sentence_and_leaves_nothing(taught: Taught, tm
 
 def test_no_model_is_overwritten(taught: Taught, tmp_path: Path):
     with pytest.raises(ValueError, match="no model is ever overwritten"):
-        save(taught, tmp_path / "parent")
+        save(taught, taught.parent.card.folder)
     with pytest.raises(ValueError, match="no model is ever overwritten"):
-        remove_task(taught.parent, "dark", tmp_path / "parent")
+        remove_task(taught.parent, "dark", taught.parent.card.folder)
 
 
 def test_removed_task_leaves_the_parents_weights_byte_for_byte(taught: Taught, tmp_path: Path):
@@ -113,7 +118,7 @@ def test_removed_task_leaves_the_parents_weights_byte_for_byte(taught: Taught, t
 
 
 def test_task_that_others_read_is_not_removed(tmp_path: Path):
-    parent = saved_model(tmp_path)  # two blocks, one stream: the first tasks meet in the tiles
+    parent = saved_model(tmp_path, blocks=2)  # and one stream: the first tasks meet in the tiles
     with pytest.raises(ForgettingError, match="other tasks' answers depend on it"):
         remove_task(parent, "dark", tmp_path / "less")
     with pytest.raises(ValueError, match="has no task 'drak'"):

@@ -1,0 +1,170 @@
+"""`mtlpath add-task` makes of files what the viewer makes of the same labels, bit by bit, and says what is wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from session_fakes import FakeAnalysis
+from synthetic import tissue, write_pyramid
+from taught_world import bag_of, saved_model
+from typer.testing import CliRunner
+
+from napari_mtlpath.cli.main import app
+from napari_mtlpath.features.h5 import write_features
+from napari_mtlpath.features.store import FeatureStore
+from napari_mtlpath.inference.plan import plan_for
+from napari_mtlpath.inference.stream import embed_slide
+from napari_mtlpath.review.events import Origin
+from napari_mtlpath.review.geojson_write import write_geojson
+from napari_mtlpath.review.task_draft import TaskDraft, TaskKind
+from napari_mtlpath.review.tile_labels import Labels, TileLabel
+from napari_mtlpath.session.label_files import export_geojson
+from napari_mtlpath.session.session import Session
+from napari_mtlpath.session.teaching_view import TeachingPhase
+from napari_mtlpath.slides.open import open_slide
+from napari_mtlpath.zoo.load import load_model
+
+QUICK = {"steps": 2, "refresh_every": 2, "batch": 2, "largest_bag": 16}
+SETTINGS = [word for key, value in QUICK.items() for word in ("--set", f"{key}={value}")]
+DRAFT = TaskDraft.made(title="Spotty", kind=TaskKind.BINARY)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """A folder with the model `parent` and the slide ``a.tif`` of some tens of tiles."""
+    saved_model(tmp_path)
+    write_pyramid(tmp_path / "a.tif", tissue(224 * 6, 224 * 7), mpp=0.25)
+    return tmp_path
+
+
+def add_task(world: Path, *words: str | Path, task: str = "Spotty", out: str = "longer"):
+    fixed = ["add-task", "--model", world / "parent", "--device", "cpu", "--task", task, "--out", world / out]
+    return CliRunner().invoke(app, [str(word) for word in (*fixed, *SETTINGS, *words)])
+
+
+def tissue_tiles(world: Path) -> np.ndarray:
+    return plan_for(open_slide(world / "a.tif"), load_model(world / "parent", device="cpu")).indices
+
+
+def write_labels(world: Path, name: str = "a.geojson") -> Path:
+    slide, model = open_slide(world / "a.tif"), load_model(world / "parent", device="cpu")
+    plan = plan_for(slide, model)
+    tiles = {
+        int(index): TileLabel(value=float(number % 2), origin=Origin.TILE)
+        for number, index in enumerate(plan.indices[:14])
+    }
+    write_geojson(world / name, Labels(tiles=tiles), DRAFT, plan.grid, slide=slide.name, fingerprint=slide.fingerprint)
+    return world / name
+
+
+def test_viewer_and_command_line_give_the_same_weights_and_the_same_proof(world: Path):
+    model, slide, store = load_model(world / "parent", device="cpu"), open_slide(world / "a.tif"), FeatureStore()
+    list(embed_slide(slide, model, store=store))
+    session = Session(store=store, analyse=lambda *a: FakeAnalysis(*a, talk=False))
+    session.labels.wake()
+    session.set_model(model)
+    session.attach_slide(slide)
+    assert session.labels.settle()
+    session.labels.define(DRAFT)
+    tiles = tissue_tiles(world)
+    session.labels.label_tiles(tiles[:6], 1.0)
+    session.labels.label_tiles(tiles[6:14], 0.0)
+    session.teaching.start(QUICK)
+    session.teaching.settle(250)
+    assert session.teaching.view.phase is TeachingPhase.DONE, session.teaching.view
+    session.teaching.save("from-the-viewer")
+    session.teaching.settle(250)
+    export_geojson(session.labels, world / "a.geojson")
+    session.close()
+    result = add_task(world, "--labels", world / "a.geojson", "--slides", world / "a.tif")
+    assert result.exit_code == 0, result.output
+    mine, yours = load_model("from-the-viewer", device="cpu").card, load_model(world / "longer", device="cpu").card
+    assert mine.weights_sha256 == yours.weights_sha256
+    proofs = [json.loads((card.folder / "proof.json").read_text(encoding="utf-8")) for card in (mine, yours)]
+    for proof in proofs:
+        assert proof["labels"].pop("origins")  # tiles clicked in one, a file in the other
+    assert proofs[0] == proofs[1]
+
+
+def test_result_is_said_in_words_and_as_json(world: Path):
+    labels = write_labels(world)
+    result = add_task(world, "--labels", labels, "--slides", world / "a.tif", "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["tasks"] == ["dark", "share", "stain", "spotty"]
+    assert said["proof"]["identical"] is True
+    assert said["proof"]["labels"]["tiles"] == {"absent": 7, "present": 7}
+    again = add_task(world, "--labels", labels, "--slides", world / "a.tif", out="second")
+    assert "Taught 'spotty' from 7 tiles absent, 7 tiles present" in again.output
+    assert "identical bit by bit" in again.output
+    assert load_model(world / "second").card.weights_sha256 == said["weights_sha256"]
+
+
+def test_cohort_table_with_feature_files_teaches_from_slides_that_are_not_here(world: Path):
+    folder = world / "features"
+    folder.mkdir()
+    rows = ["FILENAME,spotty"]
+    for number in range(1, 9):
+        bag = bag_of(number, labelled=0, bright=20 * (number % 2))
+        write_features(
+            folder / f"s{number}.h5",
+            bag.features,
+            bag.positions * 56.0,
+            extractor="colour-stats",
+            tile_um=56.0,
+            tile_px=224,
+        )
+        rows.append(f"s{number}.svs,{'present' if number % 2 else 'absent'}")
+    (world / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    result = add_task(world, "--labels", world / "labels.csv", "--features", folder, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["proof"]["labels"]["slides"] == {"absent": 4, "present": 4}
+    missing = add_task(world, "--labels", world / "labels.csv", out="other")
+    assert missing.exit_code == 1
+    assert (
+        "The table names slides that are not here: 's1.svs', 's2.svs', 's3.svs', 's4.svs' and 4 more" in missing.output
+    )
+
+
+def test_existing_task_is_taught_further_and_keeps_its_question(world: Path):
+    saved_model(world, name="apart", streams="private")
+    (world / "parent").rename(world / "first")
+    (world / "apart").rename(world / "parent")
+    text = (world / "parent" / "model.toml").read_text(encoding="utf-8")
+    (world / "parent" / "model.toml").write_text(text.replace('"apart"', '"parent"'), encoding="utf-8")
+    draft = TaskDraft.of(load_model(world / "parent").card.task("dark"))
+    labels = write_labels(world)
+    text = labels.read_text(encoding="utf-8")
+    labels.write_text(text.replace('"spotty"', f'"{draft.name}"'), encoding="utf-8")
+    result = add_task(world, "--labels", labels, "--slides", world / "a.tif", "--further", "--json", task="dark")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["tasks"] == ["dark", "share", "stain"]
+    assert said["proof"]["taught"] == "further"
+    assert said["proof"]["identical"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--labels", "a.geojson"], "Name the slide's file with --slides"),
+        (["--labels", "b.geojson", "--slides", "a.tif", "--slides", "c.tif"], "Which slide do the labels 'b.geojson'"),
+        (["--labels", "a.txt"], "found 'a.txt'"),
+        (["--labels", "a.geojson", "--slides", "a.tif", "--set", "stepz=3"], "stepz is not a known key. Did you mean"),
+        (["--labels", "a.geojson", "--slides", "a.tif", "--kind", "classes"], "class"),
+        (["--labels", "a.geojson", "--slides", "a.tif", "--seed", "1"], "no model is ever overwritten"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(words: list[str], sentence: str, world: Path):
+    for name in ("a.geojson", "b.geojson"):
+        text = write_labels(world, name).read_text(encoding="utf-8")
+        (world / name).write_text(text.replace('"slide": "a.tif"', '"slide": "unknown"'), encoding="utf-8")
+    (world / "a.txt").touch()
+    names = {"a.geojson", "b.geojson", "a.tif", "c.tif", "a.txt"}
+    out = "parent" if "--seed" in words else "longer"
+    result = add_task(world, *(world / word if word in names else word for word in words), out=out)
+    assert result.exit_code == 1, result.output
+    assert sentence in result.output
+    assert len([line for line in result.output.splitlines() if line.startswith("Error")]) == 1
+    assert not (world / "longer").exists()

@@ -8,7 +8,6 @@ QUICK_SECONDS = 0.04  # a batch while the view moves: unnoticed by whoever waits
 LONGEST_SECONDS = 0.25  # a batch while the view rests: a new view waits no longer than this
 FIRST_BATCH = 4
 LARGEST_BATCH = {"cpu": 16, "mps": 64, "cuda": 256}
-LANE_BATCH = 8  # of a CPU, where several batches are encoded at once: as quick as 16, in half the memory
 REPORT_SECONDS = 0.1
 AGGREGATION_SHARE = 0.25  # of the inference thread's time
 SMOOTHING = 0.3  # weight of the latest batch in the running mean
@@ -63,8 +62,6 @@ class ScanPace:
     ----------
     device_type
         torch's word, such as ``"cpu"``.
-    lanes
-        Batches that are encoded at once.
     batch
         Tiles per batch where the caller knows better, or None.
 
@@ -77,16 +74,16 @@ class ScanPace:
 
     Examples
     --------
-    >>> pace = ScanPace("cpu", lanes=2)
+    >>> pace = ScanPace("cpu")
     >>> before = pace.size
     >>> pace.encoded(before, seconds=0.8)
     >>> before, pace.size
-    (8, 2)
+    (16, 4)
     """
 
-    def __init__(self, device_type: str, *, lanes: int, batch: int | None = None) -> None:
+    def __init__(self, device_type: str, *, batch: int | None = None) -> None:
         self._fixed = batch is not None
-        self.most = batch or (LARGEST_BATCH.get(device_type, LANE_BATCH) if lanes == 1 else LANE_BATCH)
+        self.most = batch or LARGEST_BATCH.get(device_type, LARGEST_BATCH["cpu"])
         self.size = self.most
 
     def encoded(self, tiles: int, *, seconds: float) -> None:

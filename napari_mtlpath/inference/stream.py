@@ -15,7 +15,7 @@ from napari_mtlpath.inference.aggregate import aggregate
 from napari_mtlpath.inference.bag import Bag
 from napari_mtlpath.inference.encode import compute_threads, scan_readers, short_of_memory
 from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel, EncodingModel
-from napari_mtlpath.inference.lanes import EncodedBatch, LanePlan, Lanes, TileBatch
+from napari_mtlpath.inference.lanes import EncodedBatch, Lanes, TileBatch
 from napari_mtlpath.inference.pace import ScanPace, Throughput
 from napari_mtlpath.inference.plan import AnalysisPlan, check_unchanged, plan_for
 from napari_mtlpath.inference.results import SlideResult
@@ -144,7 +144,7 @@ def embed_slide(
         )
 
     yield progress()
-    pace = ScanPace(model.device.type, lanes=LanePlan.on(model.device).lanes, batch=batch)
+    pace = ScanPace(model.device.type, batch=batch)
     lanes = Lanes(model, most=pace.most, clock=clock)
     batches = _read_batches(slide, plan, bag, pace, readers=readers or scan_readers(model.device))
     with lanes, contextlib.closing(batches):

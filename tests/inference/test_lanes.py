@@ -169,7 +169,7 @@ def test_features_are_the_same_bits_on_any_number_of_threads_and_lanes(name: str
 
 
 def test_slow_encoders_get_batches_that_can_be_stopped_soon() -> None:
-    pace = ScanPace("cpu", lanes=2)
+    pace = ScanPace("cpu")
     quick = pace.size
     pace.encoded(quick, seconds=0.9 * LONGEST_SECONDS)
     assert pace.size == quick
@@ -182,7 +182,7 @@ def test_slow_encoders_get_batches_that_can_be_stopped_soon() -> None:
 
 
 def test_batch_that_the_caller_wants_is_cut_by_memory_alone() -> None:
-    fixed = ScanPace("cpu", lanes=2, batch=16)
+    fixed = ScanPace("cpu", batch=16)
     fixed.encoded(16, seconds=100.0)
     assert (fixed.size, fixed.most) == (16, 16)
     fixed.limit(3)

@@ -18,6 +18,7 @@ from napari_mtlpath.training.loss_scale import LossScale
 from napari_mtlpath.training.memory import is_out_of_memory, release_memory
 from napari_mtlpath.training.optimisation import FACTOR, Optimisation, Precision, parameter_groups
 from napari_mtlpath.training.private_random import PrivateRandom
+from napari_mtlpath.training.small_images import exact_on_small_images
 from napari_mtlpath.training.update import StepFacts, Update
 
 logger = logging.getLogger(__name__)
@@ -236,6 +237,7 @@ class Step:
                 dtype=precision.dtype if precision is not Precision.FLOAT32 else torch.bfloat16,
                 enabled=precision is not Precision.FLOAT32,
             ),
+            exact_on_small_images(),
             self.update.recording(),
         ):
             losses = dict(self.job.batch_losses(batch))

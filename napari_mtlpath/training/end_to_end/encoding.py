@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from napari_mtlpath.encoders.tile_network import forget_what_was_computed
 from napari_mtlpath.training.end_to_end.tiles import BagTiles, TilePool
+from napari_mtlpath.training.small_images import exact_on_small_images
 
 
 def learned_features(network: nn.Module, tiles: BagTiles, *, piece: int) -> Float[Tensor, "tile feature"]:
@@ -79,7 +80,7 @@ class FreshFeatures:
 
 def _embedded(network: nn.Module, pool: TilePool, rows: Int64[Tensor, " tile"]) -> Float[Tensor, "tile feature"]:
     place = next(network.parameters()).device
-    with _without_memory(network):
+    with _without_memory(network), exact_on_small_images():  # again here: pieces are computed again without their step
         features: Tensor = network(pool.read(rows).to(place))
         return features.float()
 

@@ -4,8 +4,13 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Layer
 
+from napari_mtlpath.viewer.gui_time import gui_span
+
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+
+INSERTION = "napari inserts a layer"
+"""What napari itself does for a new layer: controls, shaders; once per layer."""
 
 
 def add_quietly(viewer: "ViewerModel", layer: Layer, *, index: int | None = None) -> None:
@@ -16,9 +21,10 @@ def add_quietly(viewer: "ViewerModel", layer: Layer, *, index: int | None = None
     """
     selected = set(viewer.layers.selection)
     index = len(viewer.layers) if index is None else index
-    if not selected:
-        viewer.layers.insert(index, layer)
-        return
-    with viewer.layers.selection.events.blocker_all():
-        viewer.layers.insert(index, layer)
-        viewer.layers.selection = selected
+    with gui_span(INSERTION):
+        if not selected:
+            viewer.layers.insert(index, layer)
+            return
+        with viewer.layers.selection.events.blocker_all():
+            viewer.layers.insert(index, layer)
+            viewer.layers.selection = selected

@@ -45,3 +45,18 @@ def model_folders() -> tuple[Path, ...]:
     listed = [Path(entry) for entry in os.environ.get("MTLPATH_MODELS", "").split(os.pathsep) if entry]
     candidates = [*listed, data_folder() / "models", packaged_models()]
     return tuple(folder for folder in candidates if folder.is_dir())
+
+
+PATIENTS_SUFFIX = ".patients"
+
+
+def patients_folder(model: Path) -> Path:
+    """Return the folder beside a model's that holds what names patients, so that the model's can be shared as it is.
+
+    Examples
+    --------
+    >>> patients_folder(Path("models/mecds")).as_posix()
+    'models/mecds.patients'
+    """
+    place = model if model.name else model.resolve()
+    return place.with_name(place.name + PATIENTS_SUFFIX)

@@ -72,11 +72,12 @@ def read_runs(folders: Sequence[Path], *, part: str) -> "list[Judged]":
         If a folder holds no predictions, or none of that part.
     """
     from napari_mtlpath.evaluation.comparison import Judged
-    from napari_mtlpath.evaluation.prediction_files import CARD, read_predictions
+    from napari_mtlpath.evaluation.prediction_files import CARD, folder_of_predictions, read_predictions
 
     runs = []
     for folder in folders:
-        below = sorted(path.parent for path in folder.glob(f"*/{CARD}")) if not (folder / CARD).is_file() else []
+        alone = folder_of_predictions(folder) is not None
+        below = [] if alone else sorted(path.parent for path in folder.glob(f"*/{CARD}"))
         for place in below or [folder]:
             parts = read_predictions(place)
             if part not in parts:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, add_row, console, print_json, printable, table
+from napari_mtlpath.folders import patients_folder
 
 if TYPE_CHECKING:
     from napari_mtlpath.cli.judging import Progress, Sources
@@ -37,7 +38,10 @@ def evaluate(
     mpp: Annotated[float | None, typer.Option(help="Microns per pixel of slides that do not say theirs.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     part: Annotated[str, typer.Option(help="Part of RUN to judge: test, selection or external.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Folder for the report; by default RUN/evaluation.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report; by default RUN/evaluation, with names RUN.patients/evaluation."),
+    ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Fit probabilities, operating points and sets on held-out data.")
     ] = False,
@@ -63,7 +67,7 @@ def evaluate(
     from napari_mtlpath.evaluation.fit_tables import FitOptions
 
     options = judge_options(specificity=specificity, rule=rule, draws=draws, seed=seed)
-    target = out if out is not None else (source / "evaluation" if not model else Path("evaluation"))
+    target = out if out is not None else _target(source, model=model, with_names=with_names)
     if model:
         files = CohortFiles(
             features=features if features is not None else target / "features",
@@ -90,6 +94,13 @@ def evaluate(
         typer.echo(f"Error: {printable(failure.slide)}: {printable(failure.message)}", err=True)
     if sources.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _target(source: Path, *, model: str, with_names: bool) -> Path:
+    """Return where a report goes: beside the model's folder, not into it, where it names samples."""
+    if model:
+        return Path("evaluation")
+    return (patients_folder(source) if with_names else source) / "evaluation"
 
 
 def _judge(
@@ -140,6 +151,7 @@ def judge_options(*, specificity: float, rule: str, draws: int, seed: int) -> "J
 
 def _calibrate(sources: "Sources", options: "FitOptions") -> "tuple[ModelTables, list[str]]":
     """Fit on the held-out answers, write the model's card anew, and return what it holds now."""
+    from napari_mtlpath.cli.calibration_patients import remember_calibration
     from napari_mtlpath.cli.judging import card_tables, with_tables
     from napari_mtlpath.evaluation.fit_tables import fit_tables
     from napari_mtlpath.zoo.save import rewrite_card
@@ -154,6 +166,7 @@ def _calibrate(sources: "Sources", options: "FitOptions") -> "tuple[ModelTables,
     if not fitted.tables.calibration:
         raise ValueError(f"Nothing was calibrated. {' '.join(fitted.notes) or 'No task is a classification.'}")
     card = rewrite_card(with_tables(sources.card, fitted.tables, patients=sources.held_out.patients))
+    remember_calibration(sources.card.folder, fitted.tables.calibration, sources.held_out.patients)
     names = ", ".join(fitted.tables.calibration)
     return card_tables(card), [f"Calibrated {names} on {sources.fitted_on}; stored in {card.folder}.", *fitted.notes]
 

@@ -1,13 +1,14 @@
 """What `mtlpath evaluate` judges: a run's own answers, or a model's answers about a cohort."""
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_mtlpath.cli.calibration_patients import PATIENTS_KEY, patients_digest, seen_in_calibration
 from napari_mtlpath.cli.cohort_answers import CohortFiles, SlideFailed, answer_cohort, extract_missing, missing_features
 from napari_mtlpath.cli.prediction import SlideDone, SlideProgress
+from napari_mtlpath.folders import patients_folder
 
 if TYPE_CHECKING:
     from napari_mtlpath.evaluation.judge import ModelTables
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from napari_mtlpath.zoo.card import ModelCard
 
 SELECTION, TEST = "selection", "test"
-SPLIT_FILE = "split.json"
-PATIENTS_KEY = "patients_sha256"
+UNCHECKED = (
+    "The model's split is not beside it (NAME.patients/split.json): whether it learned from some of these patients was "
+    "not checked."
+)
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, and how much of how much is."""
@@ -148,7 +151,7 @@ def cohort_sources(wishes: CohortWishes, *, progress: Progress, patience: float 
         done=lambda count, total: progress("answering", count, total),
     )
     if not wishes.calibrate:
-        notes += _seen_in_calibration(card, answers.patients)
+        notes += seen_in_calibration(card, answers.patients)
     return Sources(
         test=None if wishes.calibrate else answers,
         held_out=answers if wishes.calibrate else None,
@@ -182,20 +185,16 @@ def with_tables(card: "ModelCard", tables: "ModelTables", *, patients: Iterable[
     )
 
 
-def patients_digest(patients: Iterable[str]) -> str:
-    """Return one SHA-256 over all patients together: it tells whether two lists are the same, and no name."""
-    return hashlib.sha256("\n".join(sorted(set(patients))).encode()).hexdigest()
-
-
 def _allowed(cohort: "Cohort", folder: Path, *, calibrate: bool) -> tuple[Collection[str], list[str]]:
     """Return the patients that may be used, by the model's own split where it kept one, and what was left out."""
     from napari_mtlpath.tables.split import Side
-    from napari_mtlpath.tables.split_file import read_split
+    from napari_mtlpath.tables.split_file import SPLIT_FILE, read_split
 
     names = [patient.name for patient in cohort.patients]
-    if not (folder / SPLIT_FILE).is_file():
-        return names, []
-    split = read_split(folder / SPLIT_FILE)
+    kept = [place / SPLIT_FILE for place in (patients_folder(folder), folder) if (place / SPLIT_FILE).is_file()]
+    if not kept:
+        return names, [UNCHECKED]
+    split = read_split(kept[0])
     purposes = {Side.TRAIN: "training", Side.SELECTION: "selection", Side.TEST: "test"}
     banned = [Side.TRAIN, Side.TEST] if calibrate else [Side.TRAIN, Side.SELECTION]
     notes, left = [], names
@@ -222,14 +221,3 @@ def _per_slide(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     return any(part.facts.get("bag") == "one slide" for part in parts.values())
-
-
-def _seen_in_calibration(card: "ModelCard", patients: Iterable[str]) -> list[str]:
-    digest = patients_digest(patients)
-    tasks = [task for task, values in card.calibration.items() if values.get(PATIENTS_KEY) == digest]
-    if not tasks:
-        return []
-    return [
-        f"These are the patients that {', '.join(tasks)} was calibrated on: thresholds, calibration error and sets "
-        "look better than they are."
-    ]

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from napari_mtlpath.evaluation.predictions import Predictions, check_parts
 from napari_mtlpath.files import replacing
+from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.tasks import UNKNOWN_LABEL, Classification, Regression, Task
 
 TABLE = "predictions.csv"
@@ -53,8 +54,27 @@ def write_predictions(folder: Path, parts: Sequence[Predictions]) -> Path:
     return folder / TABLE
 
 
+def folder_of_predictions(folder: Path) -> Path | None:
+    """Return where the predictions of a run lie: in `folder`, or beside it where it is a model's; None if nowhere."""
+    for place in (folder, patients_folder(folder)):
+        if (place / CARD).is_file() and (place / TABLE).is_file():
+            return place
+    return None
+
+
+def remove_predictions(folder: Path) -> None:
+    """Remove predictions from `folder`, where there are any."""
+    for name in (TABLE, CARD, EMBEDDINGS):
+        (folder / name).unlink(missing_ok=True)
+
+
 def read_predictions(folder: Path) -> dict[str, Predictions]:
-    """Return the parts that a run wrote below `folder`, by name.
+    """Return the parts that a run wrote, by name.
+
+    Parameters
+    ----------
+    folder
+        Where they lie, or the model's folder beside it.
 
     Raises
     ------
@@ -63,10 +83,13 @@ def read_predictions(folder: Path) -> dict[str, Predictions]:
     ValueError
         If the table does not fit its card; the message says where.
     """
-    if not (folder / CARD).is_file() or not (folder / TABLE).is_file():
+    found = folder_of_predictions(folder)
+    if found is None:
         raise FileNotFoundError(
-            f"There are no predictions ({TABLE}, {CARD}) in '{folder}'. Give the folder that `mtlpath train` wrote."
+            f"There are no predictions ({TABLE}, {CARD}) in '{folder}', nor in '{patients_folder(folder).name}' beside "
+            "it. Give the folder that `mtlpath train` wrote."
         )
+    folder = found
     card = _card(folder / CARD)
     tasks = tuple(_task(values) for values in card["tasks"])
     with (folder / TABLE).open(newline="", encoding="utf-8-sig") as stream:

@@ -11,6 +11,7 @@ from napari_mtlpath.tables.rules import TableRules
 from napari_mtlpath.tables.sheet import Sheet, read_sheet
 from napari_mtlpath.tables.split import Side, Split, check_split
 
+SPLIT_FILE = "split.json"
 FORMAT = 1
 
 WORDS = {

@@ -12,14 +12,12 @@ from torch import Tensor
 
 from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.tables.split import Split
-from napari_mtlpath.tables.split_file import write_split
+from napari_mtlpath.tables.split_file import SPLIT_FILE, write_split
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.training.bags import Answer, Bag, BagSource, CardMetrics
 from napari_mtlpath.training.cohort_data import CohortData, LazyBags
 from napari_mtlpath.training.feature_files import FeatureFiles
 from napari_mtlpath.training.run_predictions import RunName, card_figures, predict_parts
-
-SPLIT_FILE = "split.json"
 
 
 class CohortBagSource(BagSource):

@@ -12,6 +12,7 @@ from napari_mtlpath.encoders.cards import ENCODER_FILE, EncoderCard, encoder_tom
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.encoders.readme import encoder_readme
 from napari_mtlpath.files import replacing
+from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.training.bags import Answer, Bag, CardMetrics
@@ -46,7 +47,7 @@ def measure(folder: Path, *, data: tuple[Path, ...] = ()) -> CardMetrics:
             module = load_multi_head(folder)
             return encoder_figures(module, tiles, device=torch.device("cpu"))
         case BagsConfig():
-            source = bag_source(config, folders=(folder, *data), device=torch.device("cpu"))
+            source = bag_source(config, folders=(folder, patients_folder(folder), *data), device=torch.device("cpu"))
             with torch.inference_mode():
                 return source.figures(_answer(load_model(folder, device="cpu"), config))
 

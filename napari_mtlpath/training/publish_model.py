@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from napari_mtlpath.encoders.encoder import Encoder
-from napari_mtlpath.evaluation.prediction_files import write_predictions
+from napari_mtlpath.evaluation.prediction_files import remove_predictions, write_predictions
 from napari_mtlpath.evaluation.predictions import Predictions
+from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.nn.aggregator import Aggregator
+from napari_mtlpath.tables.split_file import SPLIT_FILE
 from napari_mtlpath.training.bags import BagSource, CardMetrics
 from napari_mtlpath.training.config import BagsConfig
 from napari_mtlpath.training.publish_encoder import CONFIG_FILE, write_config
@@ -25,7 +27,10 @@ def publish_model(
     facts: Mapping[str, str | int | float],
     predictions: Sequence[Predictions] = (),
 ) -> Path:
-    """Write aggregator, card, config, split and predictions to `folder` and return it; the encoder is named by hash."""
+    """Write aggregator, card and config to `folder` and return it; the encoder is named by hash.
+
+    Split and predictions, which name patients, are written beside it; those of an earlier version inside are removed.
+    """
     stated = {key: value for key, value in (dict(source.facts) | dict(facts)).items() if value != ""}
     card = ModelCard(
         name=config.name,
@@ -46,7 +51,10 @@ def publish_model(
     )
     save_model(folder, card, module.state_dict())
     write_config(folder, config)
-    source.write_split(folder)
+    remove_predictions(folder)
+    (folder / SPLIT_FILE).unlink(missing_ok=True)
+    private = patients_folder(folder)
+    source.write_split(private)
     if predictions:
-        write_predictions(folder, predictions)
+        write_predictions(private, predictions)
     return folder

@@ -19,10 +19,9 @@ from napari_mtlpath.files import replacing
 from napari_mtlpath.simulation.cells import CELL_UM
 from napari_mtlpath.simulation.smear import NOMINAL_MPP
 from napari_mtlpath.tables.split import Split
-from napari_mtlpath.tables.split_file import write_split
+from napari_mtlpath.tables.split_file import SPLIT_FILE, write_split
 from napari_mtlpath.tasks import Classification, Task
 from napari_mtlpath.training.bags import Bag
-from napari_mtlpath.training.cohort_bags import SPLIT_FILE
 from napari_mtlpath.training.smear_bags import SMEAR_TASKS, SmearBagSource, SpecSampler
 
 SLIDE_TABLE, CLINICAL_TABLE, TRUTH_FILE, ABOUT_FILE = "slides.csv", "clinical.csv", "truth.h5", "simulation.json"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
+from napari_mtlpath.tables.split_file import SPLIT_FILE
 from napari_mtlpath.training.bags import BagSource
-from napari_mtlpath.training.cohort_bags import SPLIT_FILE, CohortBagSource
+from napari_mtlpath.training.cohort_bags import CohortBagSource
 from napari_mtlpath.training.config import BagsConfig, config_key
 from napari_mtlpath.training.config_data import CohortBags
 from napari_mtlpath.training.distillation import Teacher, load_teacher
@@ -129,7 +130,7 @@ def _fold(config: BagsConfig, source: BagSource, *, number: int, count: int, out
         return _Fold(run=run, source=source, name=RunName(run=config.name, fold=_fold_of(source)))
     name = f"{config.name}-fold-{number + 1}"
     assert isinstance(config.data, CohortBags)
-    # A fold's config stands for itself: its model folder holds the split that it names.
+    # A fold's config stands for itself: the split that it names lies beside its model.
     table = config.data.model_copy(update={"folds": 0, "split": SPLIT_FILE})
     alone = config.model_copy(update={"name": name, "data": table})
     run = Run(

@@ -14,7 +14,7 @@ from napari_mtlpath.encoders.computing import encoder_for
 from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.encoders.load import EncoderNotFound, build_encoder, find_encoder_card, refuse_pickles
 from napari_mtlpath.encoders.precision import Precision, with_precision
-from napari_mtlpath.folders import model_folders
+from napari_mtlpath.folders import PATIENTS_SUFFIX, model_folders
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.plugins import PluginFolder
 from napari_mtlpath.weights import check_fit, load_weights, read_weights
@@ -118,9 +118,15 @@ def _scan() -> tuple[ModelCard | BrokenModel, ...]:
     found: dict[str, ModelCard | BrokenModel] = {}
     for models in model_folders():
         for folder in (models / MODELS_FOLDER).glob("*"):
-            if folder.is_dir() and not folder.name.startswith(".") and folder.name not in found:
+            if folder.is_dir() and not _is_no_model(folder) and folder.name not in found:
                 found[folder.name] = _entry(folder)
     return tuple(found[name] for name in sorted(found))
+
+
+def _is_no_model(folder: Path) -> bool:
+    """Whether a folder among the models is what a killed save left, or what names the patients of a model."""
+    private = folder.name.endswith(PATIENTS_SUFFIX) and not (folder / MODEL_FILE).is_file()
+    return private or folder.name.startswith(".")
 
 
 def _entry(folder: Path) -> ModelCard | BrokenModel:

@@ -20,7 +20,7 @@ from napari_mtlpath.cli.main import app
 from napari_mtlpath.evaluation.prediction_files import write_predictions
 from napari_mtlpath.evaluation.predictions import Predictions
 from napari_mtlpath.features.h5 import read_features, write_features
-from napari_mtlpath.folders import packaged_models
+from napari_mtlpath.folders import packaged_models, patients_folder
 from napari_mtlpath.inference.aggregate import aggregate
 from napari_mtlpath.session.wording import value_words
 from napari_mtlpath.tables.split import Split
@@ -28,7 +28,7 @@ from napari_mtlpath.tables.split_file import write_split
 from napari_mtlpath.tiles.grid import TileGrid
 from napari_mtlpath.units import Microns, SlidePixels, TilePixels
 from napari_mtlpath.zoo.card import read_model_card
-from napari_mtlpath.zoo.load import load_model
+from napari_mtlpath.zoo.load import broken_models, load_model
 from napari_mtlpath.zoo.model import SlideModel
 
 MODEL = "smear-mecds"
@@ -232,6 +232,59 @@ def test_calibration_never_uses_the_test_part(tmp_path: Path, model_folder: Path
     assert written(tmp_path / "judged")["patients"] == 2
     assert "5 patients are left out: they belong to the training part" in " ".join(said.split())
     assert "23 patients are left out: they belong to the selection part" in " ".join(said.split())
+
+
+def test_judging_some_of_the_patients_of_a_calibration_is_said(
+    tmp_path: Path, model_folder: Path, cohort: Path
+) -> None:
+    def table(name: str, patients: range) -> Path:
+        lines = cohort.read_text(encoding="utf-8").splitlines()
+        wanted = {f"CANARY {number}" for number in patients}
+        kept = [line for line in lines[1:] if line.split(",")[0] in wanted]
+        (tmp_path / name).write_text("\n".join([lines[0], *kept]) + "\n", encoding="utf-8")
+        return tmp_path / name
+
+    options = ["--model", model_folder, "--features", tmp_path / "features", "--draws", 100]
+    unchecked = run("evaluate", table("fit.csv", range(24)), *options, "--calibrate", "--out", tmp_path / "fit")
+    partly = run("evaluate", table("some.csv", range(20, 30)), *options, "--out", tmp_path / "some")
+    apart = run("evaluate", table("others.csv", range(24, 30)), *options, "--out", tmp_path / "others")
+
+    assert "whether it learned from some of these patients was not checked" in " ".join(unchecked.split())
+    assert "4 of 10 of these patients are among those that basophils was calibrated on" in " ".join(partly.split())
+    assert "calibrated on" not in " ".join(apart.split())
+    assert "CANARY" not in "".join(path.read_text(encoding="utf-8") for path in model_folder.glob("*.toml"))
+    assert "CANARY 3" in (tmp_path / "models" / "slide-models" / f"{MODEL}.patients" / "calibrated.json").read_text()
+    assert [entry.name for entry in broken_models() if "patients" in entry.name] == []
+
+
+def test_a_report_that_names_samples_lies_beside_the_models_folder(tmp_path: Path, model_folder: Path) -> None:
+    task = read_model_card(model_folder).task("basophils")
+    said = made(tasks=("msi",))
+    part = replace(said, tasks=(task,), logits={"basophils": said.logits["msi"]}, embeddings={}, floors={})
+    write_predictions(patients_folder(model_folder), [part])
+    run("evaluate", model_folder, "--with-names", "--draws", 100)
+    assert (patients_folder(model_folder) / "evaluation" / "evaluation.json").is_file()
+    assert not (model_folder / "evaluation").exists()
+
+
+def test_seeds_of_a_run_are_compared_where_predictions_lie_beside_their_models(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        for seed in (1, 2):
+            model = tmp_path / name / f"seed-{seed}"
+            model.mkdir(parents=True)
+            write_predictions(patients_folder(model), [made(name, seed=seed)])
+    run("compare", tmp_path / "first", tmp_path / "second", "--out", tmp_path / "all", "--draws", 100)
+    run(
+        "compare",
+        tmp_path / "first" / "seed-1",
+        tmp_path / "second" / "seed-1",
+        "--out",
+        tmp_path / "one",
+        "--draws",
+        100,
+    )
+    assert (tmp_path / "all" / "comparison.json").is_file()
+    assert (tmp_path / "one" / "comparison.json").is_file()
 
 
 def test_a_run_with_a_model_is_calibrated_on_its_selection_part(tmp_path: Path, model_folder: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from napari_mtlpath.evaluation.floors import TrainingFacts, floors
 from napari_mtlpath.evaluation.prediction_files import read_predictions, write_predictions
 from napari_mtlpath.evaluation.predictions import Predictions
+from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.tasks import Classification, Regression
 
 TASKS = (
@@ -42,6 +43,17 @@ def predictions(*, seed: int = 0, count: int = 12, part: str = "test") -> Predic
         model="a model",
         facts={"split": "by patient"},
     )
+
+
+def test_predictions_are_found_beside_a_models_folder_and_in_it(tmp_path: Path) -> None:
+    model = tmp_path / "mecds"
+    model.mkdir()
+    with pytest.raises(FileNotFoundError, match=r"nor in 'mecds\.patients' beside it"):
+        read_predictions(model)
+    write_predictions(patients_folder(model), [predictions()])
+    assert list(read_predictions(model)) == list(read_predictions(patients_folder(model))) == ["test"]
+    write_predictions(model, [predictions(part="selection")])  # as earlier versions did
+    assert list(read_predictions(model)) == ["selection"]
 
 
 def test_predictions_come_back_from_disk_exactly(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Training from cohort tables: patients on one side, slides together, labels partial, files read when needed."""
 
+import re
 from pathlib import Path
 
 import h5py
@@ -11,6 +12,7 @@ from made_cohort import LENGTH, TILE_UM, cohort_config, write_cohort, write_slid
 from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.encoders.families.colour_stats import ColourStatistics
 from napari_mtlpath.evaluation.prediction_files import read_predictions
+from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.tables.problems import TableError
 from napari_mtlpath.training.bags_job import BagsJob
 from napari_mtlpath.training.cohort_bags import CohortBagSource
@@ -141,9 +143,26 @@ def test_training_writes_model_split_and_predictions_that_beat_the_floors(cohort
     assert set(parts["test"].floors) == {"majority", "linear probe"}
     (source,) = sources(cohort, cohort_config())
     assert set(parts["test"].patients) == {sample.patient for sample in source.parts["test"].samples}
-    assert (last.output / "split.json").is_file()
+    assert (tmp_path / f"{last.output.name}.patients" / "split.json").is_file()
     again = measure(last.output, data=(cohort,))
     assert again["tumour"]["auroc"] == pytest.approx(metrics["tumour"]["auroc"], abs=1e-6)
+
+
+def test_the_models_folder_names_no_patient(cohort: Path, tmp_path: Path):
+    """Also where an earlier version wrote its files into the folder."""
+    folder = tmp_path / "from-tables"
+    for name in ("predictions.csv", "predictions.toml", "predictions.safetensors", "split.json"):
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text("p1", encoding="utf-8")
+    *_, last = train(cohort_config(), output=folder, runs=tmp_path / "runs", data=(cohort,))
+    (source,) = sources(cohort, cohort_config())
+    names = [name.encode() for part in source.parts.values() for name in (s.name for s in part.samples)]
+    beside = b"".join(path.read_bytes() for path in patients_folder(folder).iterdir())
+    assert all(name in beside for name in names)
+    shared = [path for path in last.output.rglob("*") if path.is_file() and path.suffix != ".safetensors"]
+    assert {path.name for path in shared} == {"model.toml", "README.md", "train.toml"}
+    text = b"".join(path.read_bytes() for path in shared)
+    assert not [name for name in names if re.search(rb"\b" + name + rb"\b", text)]
 
 
 def test_the_split_of_a_run_makes_the_same_split_again(cohort: Path, tmp_path: Path):

@@ -8,6 +8,7 @@ import torch
 from made_cohort import cohort_config, write_cohort
 
 from napari_mtlpath.evaluation.prediction_files import read_predictions
+from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.tables.split_file import read_split
 from napari_mtlpath.training.config import BagsConfig
 from napari_mtlpath.training.measure import measure
@@ -103,7 +104,7 @@ def test_folds_give_a_model_each_and_test_every_patient_once(cohort: Path, tmp_p
         assert set(parts) == {"selection", "test", "external"}
         assert (parts["test"].run, parts["test"].fold) == ("folded", number - 1)
         assert set(parts["external"].patients) == {f"p{n}" for n in range(100, 108)}
-        assert set(parts["test"].patients) == set(read_split(model / "split.json").test)
+        assert set(parts["test"].patients) == set(read_split(patients_folder(model) / "split.json").test)
         tested += parts["test"].patients
         assert "tumour, external" in read_model_card(model).metrics
     assert sorted(tested) == sorted(f"p{number}" for number in range(40))

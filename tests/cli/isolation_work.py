@@ -1,5 +1,6 @@
 """Work for the child processes of test_isolation: it must be importable there by name."""
 
+import atexit
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,11 @@ def prepare() -> Callable[[str], Iterator[str]]:
 
 def prepare_fails() -> Callable[[str], Iterator[str]]:
     raise ValueError("There is no model 'x'.")
+
+
+def prepare_farewell() -> Callable[[str], Iterator[str]]:
+    atexit.register(time.sleep, 600)
+    return work
 
 
 def work(item: str) -> Iterator[str]:

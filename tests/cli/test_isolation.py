@@ -1,11 +1,12 @@
 """One bad item in a child process costs that item, no more."""
 
+import gc
 import os
 
 import isolation_work  # beside this file; pytest puts the folder on sys.path, and a child process is given the same
 import pytest
 
-from napari_mtlpath.cli.isolation import Failed, IsolatedWork
+from napari_mtlpath.cli.isolation import Failed, IsolatedWork, loading_only
 
 
 @pytest.fixture
@@ -65,3 +66,27 @@ def test_closing_leaves_no_process(work) -> None:
     assert not process.is_alive()
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
+
+
+def test_a_finished_child_leaves_without_farewells() -> None:
+    work = IsolatedWork(isolation_work.prepare_farewell, silence_seconds=60.0)
+    assert list(work.run("a"))[-1] == "finished a"
+    process = work._process
+    work.close()
+    assert process is not None
+    assert process.exitcode == 0  # not killed: it went by itself, although its farewell takes ten minutes
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_looked_for_while_loading_nor_ever_in_what_was_loaded(enabled: bool) -> None:
+    before, frozen = gc.isenabled(), gc.get_freeze_count()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(ValueError, match="no model"), loading_only():
+            assert not gc.isenabled()
+            raise ValueError("There is no model.")
+        assert gc.isenabled() is enabled
+        assert gc.get_freeze_count() > frozen
+    finally:
+        gc.unfreeze()
+        (gc.enable if before else gc.disable)()

@@ -75,6 +75,6 @@ def test_every_link_and_picture_of_a_page_is_there(page: Path) -> None:
 def test_every_command_in_the_readme_exists() -> None:
     from napari_mtlpath.cli.main import app
 
-    known = {command.callback.__name__ for command in app.registered_commands}
-    named = set(re.findall(r"`mtlpath ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    known = {command.callback.__name__.replace("_", "-") for command in app.registered_commands}
+    named = set(re.findall(r"`mtlpath ([a-z-]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert named == known

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from napari_mtlpath.cli.display import has_display
 from napari_mtlpath.cli.main import app
 
-COMMANDS = ("demo", "view", "info", "models", "predict", "train", "doctor")
+COMMANDS = ("demo", "view", "info", "models", "predict", "train", "add-task", "doctor")
 
 
 def run(*words: str | Path):

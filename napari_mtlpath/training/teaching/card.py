@@ -121,7 +121,7 @@ def _provenance(taught: Taught, result: GuardResult) -> dict[str, Any]:
 
 def _without(card: ModelCard, task: str) -> ModelCard:
     """Return a card without what its tables say about a task."""
-    tables = {table: _left(getattr(card, table), task) for table in BY_TASK}
+    tables: dict[str, Any] = {table: _left(getattr(card, table), task) for table in BY_TASK}
     return replace(card, **tables)
 
 

@@ -33,6 +33,9 @@ from napari_mtlpath.zoo.model import SlideModel
 REPORT_SECONDS = 0.2
 """At most so long between two reports, a step longer: a cancellation takes effect at the next."""
 
+LOOP_FACTS = frozenset({"processes", "epochs", "best_epoch", "minutes", "balancing"})
+"""What the loop says of itself in words that nobody who teaches uses."""
+
 Teaching = Generator[TeachReport, Command | None, Taught]
 
 
@@ -270,7 +273,7 @@ class _Run:
 
     def _taught(self, job: TeachJob, guard: Guard, result: GuardResult) -> Taught:
         stopped = "as asked" if self.finishing else str(job.facts.pop("stopped", ""))
-        facts = {key: value for key, value in job.facts.items() if key not in {"processes", "epochs", "best_epoch"}}
+        facts = {key: value for key, value in job.facts.items() if key not in LOOP_FACTS}
         best = int(job.facts.get("best_epoch", 0)) * job.steps_per_epoch
         facts |= {"steps": int(job.facts.get("epochs", 0)) * job.steps_per_epoch, "kept_step": best}
         facts |= {"seconds": round(time.monotonic() - self.started, 1), "threads": self.config.threads}

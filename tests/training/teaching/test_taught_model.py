@@ -125,6 +125,18 @@ def test_task_that_others_read_is_not_removed(tmp_path: Path):
         remove_task(parent, "drak", tmp_path / "less")
 
 
+def test_taught_task_is_taught_further_later_and_the_others_stay(taught: Taught, tmp_path: Path):
+    save(taught, tmp_path / "longer")
+    parent = load_model(tmp_path / "longer", device="cpu")
+    *_, last = taught_reports(parent, lesson_of(1, 3), tmp_path / "run", retrain=NEW.name)
+    assert last.guard.identical
+    card = save(last.taught, tmp_path / "better")
+    assert [task.name for task in card.tasks] == ["dark", "share", "stain", "bright"]
+    assert card.tile_labels == {"bright": 24 + 48}
+    assert [group for group in card.metrics if group.startswith("bright")] == ["bright, 12 held-out tiles"]
+    assert not same_bits(weights_of(parent), weights_of(last.model))
+
+
 def test_second_task_is_taught_on_top_and_leaves_the_first_one_the_same_bits(taught: Taught, tmp_path: Path):
     save(taught, tmp_path / "longer")
     parent = load_model(tmp_path / "longer", device="cpu")

@@ -121,6 +121,26 @@ def test_cancelled_anywhere_it_goes_on_to_the_same_bits(parent: SlideModel, tmp_
         assert straight.guard == resumed.guard
 
 
+def test_killed_at_any_moment_it_goes_on_from_the_last_whole_checkpoint(parent: SlideModel, tmp_path: Path):
+    config = quick(refresh_every=1)
+    running = teach(parent, lesson_of(), config, folder=tmp_path / "run")
+    left_behind = {}
+    for report in running:
+        checkpoint = tmp_path / "run" / CHECKPOINT_FILE
+        if report.step in (2, 3) and checkpoint.is_file():  # what a kill at this moment leaves on the disk
+            left_behind[report.step] = checkpoint.read_bytes()
+    for step, content in left_behind.items():
+        folder = tmp_path / f"killed after {step}"
+        folder.mkdir()
+        (folder / CHECKPOINT_FILE).write_bytes(content)
+        first, *_, resumed = [
+            each for each in taught_reports(parent, lesson_of(), folder, config=config) if each.step > 0
+        ]
+        assert first.step > step
+        assert same_bits(weights_of(report.model), weights_of(resumed.model))
+    assert set(left_behind) == {2, 3}
+
+
 def test_checkpoint_of_other_labels_is_left_and_said(parent: SlideModel, tmp_path: Path):
     running = teach(parent, lesson_of(), quick(), folder=tmp_path / "run")
     while next(running).step < 2:

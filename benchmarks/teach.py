@@ -4,8 +4,9 @@ Usage: python -m benchmarks.teach [--seeds N] [--kinds Eosinophil ...] [--data F
 
 One smear of 1,296 real training cells is labelled: 15 cells of a type and 45 others, nothing else is known. The taught
 model then answers every cell of an unseen smear of validation cells. Beside its AUC stand the trivial answer's (0.5)
-and that of a linear probe: logistic regression on the embeddings of the same 60 tiles. Each model is saved, read again,
-and its old answers are compared bit by bit. Per seed other cells, other labels and other starting weights.
+and that of a linear probe: logistic regression on the embeddings of the same 60 tiles, and on what the model's frozen
+first layer leaves of them. Each model is saved, read again, and its old answers are compared bit by bit. Per seed other
+cells, other labels and other starting weights.
 
 What the models knew before: the encoder `levit-wbc-blind` was trained to tell four cell types apart, eosinophils among
 them, and never saw a basophil; no task of `smear-mecds` asks for eosinophils, monocytes or lymphocytes. The settings'
@@ -72,6 +73,7 @@ class Row:
     seed: int
     auc: float
     probe_auc: float
+    trunk_probe_auc: float
     held_out_auc: float
     seconds: float
     cpu_seconds: float
@@ -155,6 +157,7 @@ def taught(parent: SlideModel, kind: str, smears: Smears, *, seed: int, folder: 
         seed=seed,
         auc=float(roc_auc_score(truth, answer.tile_logits[:, 0].numpy())),
         probe_auc=float(roc_auc_score(truth, probe(lesson_bag, unseen))),
+        trunk_probe_auc=float(roc_auc_score(truth, probe(lesson_bag, unseen, seen_by=parent))),
         held_out_auc=last.scores.get(name, float("nan")),
         seconds=seconds,
         cpu_seconds=cpu,
@@ -164,12 +167,21 @@ def taught(parent: SlideModel, kind: str, smears: Smears, *, seed: int, folder: 
     )
 
 
-def probe(lesson: TaughtBag, unseen: TaughtBag) -> np.ndarray:
-    """Return what logistic regression on the labelled tiles' embeddings says about the unseen ones."""
+def probe(lesson: TaughtBag, unseen: TaughtBag, *, seen_by: SlideModel | None = None) -> np.ndarray:
+    """Return what logistic regression on the labelled tiles says about the unseen ones.
+
+    It reads the embeddings, or what the frozen first layer of a model leaves of them, which is all that a task taught
+    in isolation gets to see.
+    """
+    features = [torch.from_numpy(bag.features) for bag in (lesson, unseen)]
+    if seen_by is not None:
+        assert isinstance(seen_by.aggregator, MECDS)
+        with torch.inference_mode():
+            features = [seen_by.aggregator.projection(each) for each in features]
     known = lesson.is_labelled
     fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
-    fitted.fit(lesson.features[known], lesson.tile_labels[known])
-    return fitted.decision_function(unseen.features)
+    fitted.fit(features[0].numpy()[known], lesson.tile_labels[known])
+    return fitted.decision_function(features[1].numpy())
 
 
 def shares_model(smears: Smears, like: SlideModel, folder: Path) -> SlideModel:
@@ -218,8 +230,9 @@ def _share_bags(smears: Smears) -> Iterator[tuple[list[Tensor], Tensor]]:
 
 def _line(row: Row) -> str:
     return (
-        f"{row.task:12} on {row.model:12} seed {row.seed}: tile AUC {row.auc:.4f}, probe {row.probe_auc:.4f}, trivial "
-        f"0.5000; {row.seconds:.1f} s ({row.cpu_seconds:.1f} s CPU), first point {row.first_point:.2f} s; old answers "
+        f"{row.task:12} on {row.model:12} seed {row.seed}: tile AUC {row.auc:.4f}, trivial 0.5000, probe "
+        f"{row.probe_auc:.4f}, behind the first layer {row.trunk_probe_auc:.4f}; {row.seconds:.1f} s "
+        f"({row.cpu_seconds:.1f} s CPU), first point {row.first_point:.2f} s; old answers "
         f"{'identical' if row.identical else 'CHANGED'}"
     )
 
@@ -228,22 +241,27 @@ def _summary(rows: list[Row]) -> int:
     print()
     for task in dict.fromkeys(row.task for row in rows):
         mine = [row for row in rows if row.task == task]
-        areas, probes = [row.auc for row in mine], [row.probe_auc for row in mine]
+        areas = [row.auc for row in mine]
+        probes = [
+            statistics.mean(values) for values in zip(*((r.probe_auc, r.trunk_probe_auc) for r in mine), strict=True)
+        ]
         print(
             f"{task:12} on {mine[0].model:12}: tile AUC {statistics.mean(areas):.4f} ({min(areas):.4f} to "
-            f"{max(areas):.4f}), probe {statistics.mean(probes):.4f}, {max(row.seconds for row in mine):.0f} s at most"
+            f"{max(areas):.4f}), probe {probes[0]:.4f}, behind the first layer {probes[1]:.4f}, "
+            f"{max(row.seconds for row in mine):.0f} s at most"
         )
     missed = [
         row
         for row in rows
         if not row.identical
-        or row.auc < LIMITS["tile AUC"]
+        or (row.model == MODEL and row.auc < LIMITS["tile AUC"])
         or row.seconds > LIMITS["seconds"]
         or row.first_point > LIMITS["seconds to the first point"]
     ]
     for row in missed:
         print(f"Missed: {_line(row)}", file=sys.stderr)
-    print(f"Limits: {', '.join(f'{name} {value:g}' for name, value in LIMITS.items())}; missed by {len(missed)}.")
+    limits = ", ".join(f"{name} {value:g}" for name, value in LIMITS.items())
+    print(f"Limits: {limits}; that of the AUC holds for {MODEL}. Missed by {len(missed)} of {len(rows)}.")
     return 1 if missed else 0
 
 

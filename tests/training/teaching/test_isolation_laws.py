@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from taught_world import NEW, lesson_of, quick, saved_model, taught_reports, weights_of
+from taught_world import NEW, bag_of, lesson_of, quick, saved_model, taught_reports, weights_of
 
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.plugins import PluginFolder
 from napari_mtlpath.training.teaching.extension import check_isolation, with_task, without_task
 from napari_mtlpath.training.teaching.guard import Guard
+from napari_mtlpath.training.teaching.lesson import Lesson
 
 NAMES = PluginFolder("napari_mtlpath.nn.aggregators", contract=Aggregator, noun="aggregator").names()
 
@@ -46,6 +47,16 @@ def test_task_that_was_added_is_removed_without_a_trace(name: str, tmp_path: Pat
     assert shorter.options == aggregator.options
     pairs = zip(shorter.state_dict().items(), aggregator.state_dict().items(), strict=True)
     assert all(mine[0] == yours[0] and torch.equal(mine[1], yours[1]) for mine, yours in pairs)
+
+
+def test_aggregator_without_answers_about_tiles_learns_from_slides_alone(tmp_path: Path):
+    parent, config = saved_model(tmp_path, aggregator="transmil"), quick(mode="shared", steps=2)
+    with pytest.raises(ValueError, match="gives no answers tile by tile, so labels of tiles cannot teach it"):
+        taught_reports(parent, lesson_of(), tmp_path / "tiles", config=config)
+    bags = tuple(bag_of(n, labelled=0, bright=20 * (n % 2), label=float(n % 2)) for n in range(1, 9))
+    *_, last = taught_reports(parent, Lesson(task=NEW, bags=bags), tmp_path / "slides", config=config)
+    assert [task.name for task in last.model.tasks][-1] == "bright"
+    assert not last.guard.identical
 
 
 def test_leak_from_the_new_task_into_an_old_answer_is_found(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Lanes: several batches in the encoder at once, each on its own part of the cores."""
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -107,18 +108,20 @@ class Lanes:
         self._clock = clock
         self._plan = LanePlan.on(model.device)
         self._torch_threads = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(
-            self._plan.lanes, thread_name_prefix="mtlpath-encoder", initializer=self._begin_thread
-        )
+        self._pool = ThreadPoolExecutor(self._plan.lanes, thread_name_prefix="mtlpath-encoder")
         self._under_way: deque[Future[EncodedBatch]] = deque()
 
     def __enter__(self) -> "Lanes":
+        if self._plan.threads:
+            all_begun = threading.Barrier(self._plan.lanes)
+            for begun in [self._pool.submit(self._begin_thread, all_begun) for _ in range(self._plan.lanes)]:
+                begun.result()
+            # What a lane sets for itself torch takes for all threads yet to come, too: the viewer's among them.
+            torch.set_num_threads(self._torch_threads)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
-        if self._plan.threads:
-            torch.set_num_threads(self._torch_threads)  # a lane's setting is also that of threads yet to come
 
     def through(self, batches: Iterable[TileBatch | str]) -> Generator[EncodedBatch | str, None, None]:
         """Encode batches; yields them in the order they came, and sentences at once.
@@ -145,6 +148,7 @@ class Lanes:
         embedded = encode_within_memory(self._model, batch.tiles, size=self.most) if batch.tiles else None
         return EncodedBatch(batch=batch, embedded=embedded, began=began, ended=self._clock())
 
-    def _begin_thread(self) -> None:
-        if self._plan.threads:
-            torch.set_num_threads(self._plan.threads)
+    def _begin_thread(self, all_begun: threading.Barrier) -> None:
+        torch.get_num_threads()  # at the first question torch gives a thread the number of all, once
+        torch.set_num_threads(self._plan.threads)
+        all_begun.wait()

@@ -62,6 +62,16 @@ def test_batches_are_encoded_at_once_each_on_its_own_threads(threads: int) -> No
     assert lane_threads() == []
 
 
+def test_threads_that_begin_meanwhile_compute_as_before(threads: int) -> None:
+    seen: list[int] = []
+    with Lanes(FakeModel(), most=2) as lanes:
+        next(lanes.through([batch_of(0)]))
+        other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        other.start()
+        other.join(PATIENCE)
+    assert seen == [threads]
+
+
 def test_results_come_in_the_order_of_the_batches(threads: int) -> None:
     model = FakeModel()
     others_done = threading.Event()

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+from made_cohort import cohort_config
 from table_job import TASKS, TableJob
 
 from napari_mtlpath.balancing.balancer import parse
@@ -14,6 +15,7 @@ from napari_mtlpath.training.distributed import Processes, joined
 from napari_mtlpath.training.job import Batch
 from napari_mtlpath.training.loop import Loop
 from napari_mtlpath.training.optimisation import Optimisation
+from napari_mtlpath.training.train import train
 from napari_mtlpath.training.update import Update
 
 DEATH = 7
@@ -34,9 +36,21 @@ def make_loop(job: TableJob, folder: Path, processes: Processes, *, method: str)
     return Loop(job, settings, seed=3, folder=folder, key="key", update=update, processes=processes)
 
 
+def train_folds_and_teachers(home: Path, *, batch: int) -> None:
+    """Train a teacher and its student for each of two folds, in as many processes as there are."""
+    optimisation = {"epochs": 2, "batch": batch, "learning_rate": 0.02, "weight_decay": 0.0}
+    tables = {"distillation": {"teacher_epochs": 2}, "optimisation": optimisation}
+    config = cohort_config("both", tables=tables, folds=2)
+    list(train(config, output=home / "both", runs=home / "runs", data=(home / "cohort",)))
+
+
 def main(home: Path) -> None:
-    """Train with several methods; stop and resume; lose the other process."""
-    with joined(wait=timedelta(seconds=60)) as processes:
+    """Train folds and teachers; train with several methods; stop and resume; lose the other process."""
+    last_port = os.environ["MASTER_PORT"]
+    os.environ["MASTER_PORT"] = os.environ["FIRST_PORT"]  # each group of processes meets at a port of its own
+    train_folds_and_teachers(home, batch=4)
+    os.environ["MASTER_PORT"] = last_port
+    with joined(wait=timedelta(seconds=120)) as processes:
         for method in ("equal", "uncert+pcgrad"):
             job = TableJob(batch=4)
             list(make_loop(job, home / method, processes, method=method).run(output=home / method / "model"))
@@ -57,6 +71,7 @@ def stop_and_go_on(home: Path, processes: Processes) -> None:
         if last == 2 and not processes.leads:
             reports.close()
     assert last == 2, f"rank {processes.rank} stopped at step {last}"
+    processes.any(False)  # the leader has written its checkpoint, from which both go on
     for name in ("stop", "whole"):
         job = TableJob(dropout=0.3)
         list(make_loop(job, home / name, processes, method="equal").run(output=home / "model"))

@@ -1,7 +1,7 @@
 """All labels in memory: what the journal holds and what is on its way there, ready to be asked at once."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class LabelBook:
         self._mine: set[str] = set()
         self._known: set[str] = set()
         self._latest = 0
+        self._seen: dict[str, SlideSeen] = {}
         self._inside: dict[tuple[int, str], tuple[Area, NDArray[np.int64]]] = {}
         self._labels: dict[tuple[str, str, str], tuple[int, Labels]] = {}
 
@@ -51,6 +52,7 @@ class LabelBook:
         """Count an event of this window, before it is written."""
         self._pending[event.key] = event
         self._mine.add(event.key)
+        self._note(event)
 
     def learn(self, entries: Sequence[Entry], *, own: bool = False) -> bool:
         """Take what the journal holds beyond :attr:`latest`; return whether anything was new.
@@ -71,6 +73,7 @@ class LabelBook:
             self._known.add(event.key)
             news |= self._pending.pop(event.key, None) is None
             self._written[event.slide, event.task].append(event)
+            self._note(event)
             if own or event.maker == self._maker:
                 self._mine.add(event.key)
         return news
@@ -117,12 +120,11 @@ class LabelBook:
 
     def seen(self) -> dict[str, SlideSeen]:
         """Return what is known of each slide that was open once, by fingerprint."""
-        events: Iterable[LabelEvent] = [event for each in self._written.values() for event in each]
-        return {
-            event.slide: event.act
-            for event in [*events, *self._pending.values()]
-            if isinstance(event.act, SlideSeen) and event.slide
-        }
+        return dict(self._seen)
+
+    def _note(self, event: LabelEvent) -> None:
+        if isinstance(event.act, SlideSeen):
+            self._seen[event.slide] = event.act
 
     def _tiles_inside(self, area: Area, grid: TileGrid) -> NDArray[np.int64]:
         """Return the tiles inside a region; found once per grid, for as long as the region itself is kept."""

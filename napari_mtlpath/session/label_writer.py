@@ -49,7 +49,7 @@ class LabelWriter:
         self._thread: threading.Thread | None = None
         self._journal: Journal | None = None
         self._latest = -1
-        self._working = False
+        self._working = True  # until the first turn has ended
         self._troubled = False
         self._closing = False
 

@@ -12,8 +12,8 @@ from napari_mtlpath.review.events import Origin
 from napari_mtlpath.review.task_draft import TaskDraft, TaskKind
 from napari_mtlpath.slides.open import open_slide
 from napari_mtlpath.viewer.binding import binding_of, session_of
-from napari_mtlpath.viewer.layers.label_layers import Tool
 from napari_mtlpath.viewer.layers.label_markers import rgb_of
+from napari_mtlpath.viewer.layers.tile_clicks import Tool
 
 pytestmark = pytest.mark.gui
 
@@ -38,7 +38,7 @@ class Stand:
     """A viewer with a slide on which a task is labelled."""
 
     def __init__(self, viewer, until, path):
-        self.viewer, self.until = viewer, until
+        self.viewer, self._until = viewer, until
         self.binding, self.session = binding_of(viewer), session_of(viewer)
         self.labels, self.layers = self.session.labels, self.binding.label_layers
         self.said = []
@@ -48,6 +48,13 @@ class Stand:
         self.open(path)
         self.labels.define(DRAFT)
         until(lambda: self.labels.ready)
+
+    def until(self, condition):
+        try:
+            self._until(condition)
+        except Exception as error:
+            known = (self.labels.labels, self.layers.tool, self.said, list(self.viewer.layers))
+            raise AssertionError(f"It did not happen. There are {known}") from error
 
     def open(self, path):
         slide = open_slide(path, cache=self.session.cache)
@@ -111,14 +118,14 @@ def stand(viewer, until, slide_paths):
     return Stand(viewer, until, slide_paths[0])
 
 
-@pytest.mark.parametrize("at", [(0.02, 0.02), (0.98, 0.98), (0.5, 0.5)])
-def test_a_click_labels_the_tile_under_the_mouse(stand, at):
+def test_a_click_anywhere_in_a_tile_labels_it(stand):
     stand.use(Tool.TILES)
-    stand.click(3, 4, at=at)
-    assert stand.tiles() == {(3, 4): 1.0}
+    for number, at in enumerate([(0.02, 0.02), (0.98, 0.98), (0.5, 0.5)]):
+        stand.click(3, 2 * number, at=at)
+    assert stand.tiles() == {(3, 0): 1.0, (3, 2): 1.0, (3, 4): 1.0}
     stand.layers.hold(0.0)
-    stand.click(9, 9, at=at)
-    assert stand.tiles() == {(3, 4): 1.0, (9, 9): 0.0}
+    stand.click(9, 9)
+    assert stand.tiles()[9, 9] == 0.0
     assert {label.origin for label in stand.labels.labels.tiles.values()} == {Origin.TILE}
 
 
@@ -213,14 +220,12 @@ def test_undo_takes_a_region_off_the_slide_even_while_another_is_drawn(stand):
     stand.until(lambda: len(regions.layer.data) == 1)
 
 
-@pytest.mark.parametrize(
-    ("outline", "said"), [(_rectangle(1, 11, 3, 14), "holds no tissue"), (_rectangle(1, 2, 1.2, 2.2), "no centre")]
-)
-def test_a_region_that_labels_nothing_is_taken_back_and_said(stand, outline, said):
+def test_a_region_that_labels_nothing_is_taken_back_and_said(stand):
     regions = stand.use(Tool.POLYGON)
-    regions.layer.add_polygons(outline)
-    stand.until(lambda: any(said in text for text in stand.said))
-    stand.until(lambda: len(regions.layer.data) == 0)
+    for outline, said in ((_rectangle(1, 11, 3, 14), "holds no tissue"), (_rectangle(1, 2, 1.2, 2.2), "no centre")):
+        regions.layer.add_polygons(outline)
+        stand.until(lambda said=said: any(said in text for text in stand.said))
+        stand.until(lambda: len(regions.layer.data) == 0)
     assert stand.tiles() == {}
 
 

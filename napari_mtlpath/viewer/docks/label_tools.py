@@ -21,7 +21,8 @@ from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 from napari_mtlpath.viewer.docks.shortcuts import REDO_KEY, UNDO_KEY, key_words
-from napari_mtlpath.viewer.layers.label_layers import LabelLayers, Tool
+from napari_mtlpath.viewer.layers.label_layers import LabelLayers
+from napari_mtlpath.viewer.layers.tile_clicks import Tool
 
 TOOL_WORDS = {
     Tool.TILES: ("Tiles", "Click a tile to give it the answer; click it again to take that back."),

@@ -1,15 +1,11 @@
 """Labelling on the slide: markers of what is labelled, a tool in hand, and what clicks and keys do with it."""
 
 import importlib
-from collections.abc import Callable, Iterator
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
-from napari.layers import Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_mtlpath.review.events import Origin
 from napari_mtlpath.review.task_draft import TaskKind
 from napari_mtlpath.session.label_place import LabelPlace
 from napari_mtlpath.session.messages import Level
@@ -18,6 +14,7 @@ from napari_mtlpath.viewer.layers.label_markers import MarkerLayer
 from napari_mtlpath.viewer.layers.quiet import add_quietly
 from napari_mtlpath.viewer.layers.region_layer import RegionLayer
 from napari_mtlpath.viewer.layers.slide_layer import slide_of, units_of
+from napari_mtlpath.viewer.layers.tile_clicks import TileClicks, Tool
 from napari_mtlpath.viewer.worker import Job, run
 
 if TYPE_CHECKING:
@@ -25,21 +22,6 @@ if TYPE_CHECKING:
 
     from napari_mtlpath.session.session import Session
     from napari_mtlpath.viewer.bridge import Bridge
-
-STILL_PX = 4.0
-"""Screen pixels that the mouse may move between press and release of a click."""
-
-TAKE_BACK_KEYS = ("Delete", "Backspace")
-
-
-class Tool(StrEnum):
-    """What a click on the slide does."""
-
-    NONE = "none"
-    TILES = "tiles"
-    POLYGON = "add_polygon"
-    RECTANGLE = "add_rectangle"
-    LASSO = "add_polygon_lasso"
 
 
 class LabelLayers(QObject):
@@ -72,9 +54,10 @@ class LabelLayers(QObject):
         self._busy = False
         self._closed = False
         self._preparing: Job | None = None
+        self._clicks = TileClicks(session, self)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.selection.events.active.connect(self._on_active)
-        viewer.mouse_move_callbacks.append(self._on_move)
+        viewer.mouse_move_callbacks.append(self._clicks.move)
 
     def listen(self, bridge: "Bridge") -> None:
         """Repaint whenever the labels are others."""
@@ -90,6 +73,11 @@ class LabelLayers(QObject):
     def value(self) -> float:
         """The answer that is given next."""
         return self._value
+
+    @property
+    def place(self) -> LabelPlace | None:
+        """The tiles that are shown, to which clicks belong."""
+        return self._place
 
     @property
     def markers(self) -> MarkerLayer | None:
@@ -159,22 +147,8 @@ class LabelLayers(QObject):
         if viewer is not None:
             viewer.layers.events.removed.disconnect(self._on_removed)
             viewer.layers.selection.events.active.disconnect(self._on_active)
-            if self._on_move in viewer.mouse_move_callbacks:
-                viewer.mouse_move_callbacks.remove(self._on_move)
-
-    def label_under_mouse(self, value: float | None) -> None:
-        """Give the tile under the mouse a label, or take it back (None)."""
-        viewer, markers = self._viewer(), self._markers
-        if viewer is not None and markers is not None:
-            self._label(markers.tile_at(viewer.cursor.position), value)
-
-    def _label(self, index: int | None, value: float | None) -> None:
-        if index is None or self._place is None:
-            return
-        try:
-            self._session.labels.label_tiles([index], value, origin=Origin.TILE, place=self._place)
-        except ValueError as error:
-            self._session.say(Level.WARNING, str(error))
+            if self._clicks.move in viewer.mouse_move_callbacks:
+                viewer.mouse_move_callbacks.remove(self._clicks.move)
 
     def _first_value(self) -> float:
         draft = self._session.labels.task
@@ -189,29 +163,24 @@ class LabelLayers(QObject):
         units = units_of(place.slide.resolution)
         self._markers = MarkerLayer(place.grid.shape, f"{title}: labels", where=where, units=units)
         layer = self._markers.layer
-        for number in range(1, 10):
-            layer.bind_key(str(number), self._key(number), overwrite=True)
-        for key in TAKE_BACK_KEYS:
-            layer.bind_key(key, lambda _: self.label_under_mouse(None), overwrite=True)
-        layer.mouse_drag_callbacks.append(self._on_press)
+        self._clicks.take(layer)
         self._busy = True
         try:
-            add_quietly(viewer, self._markers.hover)
             add_quietly(viewer, layer)
         finally:
             self._busy = False
+        QTimer.singleShot(0, self._add_hover)  # apart: a new layer holds the GUI thread for a while
 
-    def _key(self, number: int) -> Callable[[Layer], None]:
-        """Return what a number key does: the answer of that number for the tile under the mouse."""
-
-        def press(_: Layer) -> None:
-            draft = self._session.labels.task
-            if draft is None or self._tool is not Tool.TILES or number > len(draft.classes):
-                return
-            self.hold(float(number - 1))
-            self.label_under_mouse(self._value)
-
-        return press
+    def _add_hover(self) -> None:
+        viewer, markers = self._viewer(), self._markers
+        if viewer is None or self._closed or markers is None or markers.layer not in viewer.layers:
+            return
+        if markers.hover not in viewer.layers:
+            self._busy = True
+            try:
+                add_quietly(viewer, markers.hover, index=viewer.layers.index(markers.layer))
+            finally:
+                self._busy = False
 
     def _prepare(self) -> None:
         """Import what napari's shapes need, more than a second of work, before the first one is made."""
@@ -240,14 +209,16 @@ class LabelLayers(QObject):
         self.update()
         self._take_up()
 
-    def _on_drawn(self, corners: Any, key: str | None) -> None:  # noqa: ANN401 - an array of corners
+    def _on_drawn(self, corners: Any, key: str | None) -> str:  # noqa: ANN401 - an array of corners
         labels, place = self._session.labels, self._place
         known = {region.key: region.value for region in labels.labels_at(place).regions}
-        labels.draw_region(corners, known.get(key or "", self._value), key=key, place=place)
+        return labels.draw_region(corners, known.get(key or "", self._value), key=key, place=place)
 
     def _on_refused(self, sentence: str) -> None:
-        self._session.say(Level.WARNING, sentence)
-        self.update()
+        if sentence:
+            self._session.say(Level.WARNING, sentence)
+        else:
+            self.update()
 
     def _take_up(self) -> None:
         """Make the tool's layer the active one, which gets the clicks and keys."""
@@ -293,29 +264,6 @@ class LabelLayers(QObject):
             self._busy = False
         if had_tool:
             self.changed.emit()
-
-    def _on_press(self, layer: Layer, event: Any) -> Iterator[None]:  # noqa: ANN401 - napari's events are not typed
-        """Label the tile that is clicked; a drag moves the slide as ever."""
-        if self._tool is not Tool.TILES or event.button not in (None, 1):
-            return
-        start = event.pos
-        yield
-        while event.type == "mouse_move":
-            yield
-        moved = max(abs(float(end) - float(begin)) for begin, end in zip(start, event.pos, strict=True))
-        markers = self._markers
-        if markers is None or layer is not markers.layer or moved > STILL_PX:
-            return
-        with gui_span("tile clicked"):
-            index = markers.tile_at(event.position)
-            known = self._session.labels.labels_at(self._place).tiles.get(-1 if index is None else index)
-            self._label(index, None if known is not None and known.value == self._value else self._value)
-
-    def _on_move(self, _viewer: Any, event: Any) -> None:  # noqa: ANN401
-        markers = self._markers
-        if markers is not None and self._tool is Tool.TILES:
-            with gui_span("tile under the mouse"):
-                markers.point_at(markers.tile_at(event.position))
 
     def _on_active(self, _: object = None) -> None:
         """Put the tool away when the user turns to another layer."""

@@ -82,6 +82,11 @@ class MarkerLayer:
             **common,
         )
 
+    @property
+    def hovered(self) -> int | None:
+        """The tile under the mouse."""
+        return self._hovered
+
     def show(self, colours: Mapping[int, str]) -> None:
         """Show tiles in colours, and no others; only what changed is painted."""
         changed = {index for index in {*self._shown, *colours} if self._shown.get(index) != colours.get(index)}

@@ -45,12 +45,12 @@ class RegionLayer:
     scale, units
         Microns per pixel of level 0, (y, x), and the world units of the slide's layer.
     on_drawn
-        Called with corners (y, x; pixel edges) and the key of the region that they replace, or None for a new one.
-        What it raises as ValueError is said through `on_refused`, and the drawing is taken back.
+        Called with corners (y, x; pixel edges) and the key of the region that they replace, or None for a new one;
+        returns the region's key. A ValueError of it is said through `on_refused`.
     on_removed
         Called with a region's key.
     on_refused
-        Called with a sentence.
+        Called with a sentence about what was refused, then with an empty one: the layer is to show the labels again.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class RegionLayer:
         *,
         scale: tuple[float, float],
         units: tuple[str, str],
-        on_drawn: Callable[[NDArray[np.float64], str | None], object],
+        on_drawn: Callable[[NDArray[np.float64], str | None], str],
         on_removed: Callable[[str], object],
         on_refused: Callable[[str], object],
     ) -> None:
@@ -96,6 +96,10 @@ class RegionLayer:
 
     def show(self, regions: "Sequence[Region]", colour_of: Callable[[float], str]) -> None:
         """Show these regions and no others."""
+        if self._timer.isActive():  # What was drawn a moment ago is told first: these regions do not know of it.
+            self._timer.stop()
+            self._hear()
+            return
         wanted = [_shown(region, colour_of(region.value)) for region in regions]
         if self._shows(wanted):
             self._shown = wanted
@@ -172,22 +176,29 @@ class RegionLayer:
             for key in removed:
                 self._on_removed(key)
             outlines = list(zip(self.layer.data, self.layer.shape_type, strict=True))
-            known = list(self._shown)
-            for (data, kind), shown in zip(outlines, known, strict=False):
-                if len(data) != len(shown.outline) or not np.allclose(np.asarray(data)[:, -2:], shown.outline):
-                    self._tell(data, str(kind), shown)
-            for data, kind in outlines[len(known) :]:
-                self._tell(data, str(kind), None)
+            known: list[ShownRegion | None] = [*self._shown, *[None] * len(outlines)]
+            told = [
+                self._told(np.asarray(data, np.float64)[:, -2:], str(kind), shown)
+                for (data, kind), shown in zip(outlines, known, strict=False)
+            ]
+            if None in told:
+                self._on_refused("")
+            else:
+                self._shown = [shown for shown in told if shown is not None]
 
-    def _tell(self, data: Any, kind: str, shown: ShownRegion | None) -> None:  # noqa: ANN401
+    def _told(self, data: NDArray[np.float64], kind: str, shown: ShownRegion | None) -> ShownRegion | None:
+        """Tell what was drawn or changed and return what is shown now; None where it was refused."""
+        if shown is not None and len(data) == len(shown.outline) and np.allclose(data, shown.outline):
+            return shown
         try:
             if shown is not None and not shown.whole:
                 raise ValueError("A region with holes or several parts is changed in QuPath; here it can be removed.")
-            corners = _corners(np.asarray(data, np.float64)[:, -2:], kind) + HALF_PIXEL
-            self._on_drawn(corners, shown.key if shown is not None else None)
+            key = self._on_drawn(_corners(data, kind) + HALF_PIXEL, shown.key if shown is not None else None)
         except ValueError as error:
-            self._shown = []  # whatever the labels say is shown anew
             self._on_refused(str(error))
+            return None
+        colour = shown.colour if shown is not None else self._colour
+        return ShownRegion(key=key, outline=tuple(map(tuple, data.tolist())), colour=colour, whole=True)
 
 
 def _shown(region: "Region", colour: str) -> ShownRegion:

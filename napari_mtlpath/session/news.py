@@ -26,6 +26,8 @@ class SessionNews:
     """The :class:`~napari_mtlpath.session.overlay.OverlayChoice` after a change."""
     teaching_changed = Signal(object)
     """The :class:`~napari_mtlpath.session.teaching_view.TeachingView` after a step, a pause, an end."""
+    training_changed = Signal(object)
+    """The same of the training of a whole model."""
     models_changed = Signal()
     """A model was saved: the chooser's list is out of date."""
     labels_changed = Signal()

@@ -16,6 +16,7 @@ from napari_mtlpath.session.overlay import OverlayChoice, OverlayMemory
 from napari_mtlpath.session.scale import typed_resolution, user_name
 from napari_mtlpath.session.state import SessionState
 from napari_mtlpath.session.teaching import Teaching
+from napari_mtlpath.session.whole_training import WholeTraining
 from napari_mtlpath.session.work import Work
 from napari_mtlpath.slides.cache import TileCache
 from napari_mtlpath.slides.resolution import ResolutionMemory
@@ -69,6 +70,7 @@ class Session(SessionState):
         self._slide_ticket = self._model_ticket = 0
         self.labels = Labelling(self, self._outbox)
         self.teaching = Teaching(self, self._outbox)
+        self.training = WholeTraining(self, self._outbox)
 
     def open_slide(
         self,
@@ -235,6 +237,7 @@ class Session(SessionState):
             self._slide = self._model = self._preview = self._report = self._result = None
             self._tasks = ()
         self.teaching.close()
+        self.training.close()
         self.labels.close()
         self._keeper.close(lambda: self._holdings.close(slide))
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.outbox import Outbox
-from napari_mtlpath.session.teaching_run import TeachingRun, TeachingStopped, failure_words
+from napari_mtlpath.session.run_control import RunStopped
+from napari_mtlpath.session.teaching_run import TeachingRun, failure_words
 from napari_mtlpath.session.teaching_tools import TeachingTools, free_name, own_model_folder, suggested_name
 from napari_mtlpath.session.teaching_view import TeachingPhase, TeachingView
 
@@ -229,7 +230,7 @@ class Teaching:
                 on_change=lambda **changes: self._change(run, **changes),
                 on_report=lambda report: self._hear(run, report),
             )
-        except TeachingStopped:
+        except RunStopped:
             self._end(run, phase=TeachingPhase.STOPPED)
         except Exception as error:  # the outermost frame of a thread: there is no caller to handle it
             logger.info("Teaching failed", exc_info=error)

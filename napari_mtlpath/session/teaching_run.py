@@ -1,10 +1,10 @@
 """One run of a training: what was asked for, whether it may go on, and what it has made so far."""
 
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from napari_mtlpath.session.run_control import RunControl
 from napari_mtlpath.session.teaching_view import TeachingPhase
 
 if TYPE_CHECKING:
@@ -15,12 +15,8 @@ if TYPE_CHECKING:
     from napari_mtlpath.zoo.model import SlideModel
 
 
-class TeachingStopped(Exception):
-    """The user stopped the training."""
-
-
-class TeachingRun:
-    """The wishes of the user and what the thread has made of them; every method may be called by any thread.
+class TeachingRun(RunControl):
+    """What is taught to which model, and what the thread has made of it.
 
     Parameters
     ----------
@@ -44,42 +40,13 @@ class TeachingRun:
     def __init__(
         self, *, parent: "SlideModel", settings: Mapping[str, Any] | None = None, resume: bool = False
     ) -> None:
+        super().__init__()
         self.parent = parent
         self.settings = dict(settings or {})
         self.resume = resume
         self.task: Task | None = None
         self.snapshot: SlideModel | None = None
         self.taught: Any = None
-        self._changed = threading.Condition()
-        self._pausing = self._finishing = self._stopped = False
-
-    @property
-    def pausing(self) -> bool:
-        """Whether the user holds the training."""
-        return self._pausing
-
-    def pause(self, pausing: bool) -> None:
-        """Hold the training, or let it go on."""
-        with self._changed:
-            self._pausing = pausing
-            self._changed.notify_all()
-
-    def finish(self) -> None:
-        """End the training at its next look at the held-out labels, and keep the best weights so far."""
-        with self._changed:
-            self._finishing, self._pausing = True, False
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        """End the training after the step at hand."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-
-    def wait(self) -> None:
-        """Wait while the training is held and not stopped."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or not self._pausing)
 
     def pulled(
         self,
@@ -102,7 +69,7 @@ class TeachingRun:
 
         Raises
         ------
-        TeachingStopped
+        RunStopped
             If the user stopped it; a checkpoint is kept.
         """
         self.check()
@@ -122,21 +89,15 @@ class TeachingRun:
                 except StopIteration as end:
                     return end.value
                 self._hold(on_change)
-                command = tools.finish() if self._finishing else None
-                self._finishing = False
+                command = tools.finish() if self.take_finish() else None
 
     def _hold(self, on_change: Callable[..., None]) -> None:
-        if self._pausing:
+        if self.pausing:
             on_change(phase=TeachingPhase.PAUSED)
             self.wait()
-            if not self._stopped:
+            if not self.stopped:
                 on_change(phase=TeachingPhase.RUNNING)
         self.check()
-
-    def check(self) -> None:
-        """Raise TeachingStopped if the training is to end."""
-        if self._stopped:
-            raise TeachingStopped
 
 
 def failure_words(error: Exception) -> str:

@@ -74,8 +74,8 @@ class TeachingView:
         Name of the model that it started from.
     points
         The curves so far.
-    floors
-        By task, what the trivial answer scores.
+    floors, score_names
+        By task, what the trivial answer scores, and what its score is, such as ``"tile AUC"``.
     report
         The newest report, without its models.
     guard
@@ -99,6 +99,7 @@ class TeachingView:
     parent: str = ""
     points: tuple[CurvePoint, ...] = ()
     floors: Mapping[str, float] = field(default_factory=dict)
+    score_names: Mapping[str, str] = field(default_factory=dict)
     report: "TeachReport | None" = None
     guard: "GuardResult | None" = None
     warnings: tuple[str, ...] = ()
@@ -127,6 +128,7 @@ class TeachingView:
             self,
             points=thinned((*self.points, point)) if says_something else self.points,
             floors={**self.floors, **report.floors},
+            score_names={**self.score_names, **report.score_names},
             report=replace(report, model=None, taught=None),
             guard=report.guard if report.guard is not None else self.guard,
             warnings=(*self.warnings, *(text for text in report.warnings if text not in self.warnings)),

@@ -24,7 +24,7 @@ def status_words(view: TeachingView) -> str:
         case TeachingPhase.IDLE:
             return ""
         case TeachingPhase.PREPARING:
-            return "Reading labels and features …"
+            return "Reading what is learned from …"
         case TeachingPhase.STOPPING:
             return "Stopping after the step at hand …"
         case TeachingPhase.STOPPED:
@@ -38,7 +38,8 @@ def status_words(view: TeachingView) -> str:
             return f"Saved as '{view.saved_as}' and in use now. You find it in the list of models."
         case TeachingPhase.DONE if report is not None:
             early = f" {report.stopped}" if report.stopped else ""
-            return f"Finished after {report.step:,} steps in {duration_words(report.seconds)}.{early} Not saved yet."
+            saved = f"Saved as '{view.saved_as}' among your models." if view.saved_as else "Not saved yet."
+            return f"Finished after {report.step:,} steps in {duration_words(report.seconds)}.{early} {saved}"
         case _:
             return _progress_words(view)
 
@@ -55,7 +56,7 @@ def _progress_words(view: TeachingView) -> str:
     elif math.isfinite(report.seconds_left) and report.step > 0:
         words.append(f"{duration_words(report.seconds_left)} left")
     words.append(DEVICES.get(report.device.partition(":")[0], report.device))
-    return " · ".join(words)
+    return " · ".join(word for word in words if word)
 
 
 def duration_words(seconds: float) -> str:
@@ -76,15 +77,13 @@ def duration_words(seconds: float) -> str:
 
 def score_words(view: TeachingView) -> str:
     """Return the newest score of each task beside what the trivial answer reaches."""
-    report = view.report
     point = next((point for point in reversed(view.points) if point.scores), None)
     if point is None:
         return ""
-    names = report.score_names if report is not None else {}
     lines = []
     for task, score in point.scores.items():
         floor = f" (trivial answer {view.floors[task]:.2f})" if task in view.floors else ""
-        name = names.get(task) or "score"
+        name = view.score_names.get(task) or "score"
         lines.append(f"{name[:1].upper()}{name[1:]} of {title_of(view, task)} on held-out labels: {score:.2f}{floor}")
     return "\n".join(lines)
 

@@ -20,6 +20,7 @@ NEWS = (
     "message",
     "overlay_changed",
     "teaching_changed",
+    "training_changed",
     "models_changed",
     "labels_changed",
     "busy_changed",
@@ -46,6 +47,7 @@ class Bridge(QObject):
     message = Signal(object)
     overlay_changed = Signal(object)
     teaching_changed = Signal(object)
+    training_changed = Signal(object)
     models_changed = Signal()
     labels_changed = Signal()
     busy_changed = Signal(object)

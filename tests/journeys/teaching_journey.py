@@ -1,4 +1,4 @@
-"""A small simulated smear of made-up cells, and a model that knows nothing of their types, for teaching it one."""
+"""A small simulated smear of made-up cells, a model that knows nothing of their types, and a hand that teaches it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -61,3 +61,96 @@ def write_ignorant_model(models: Path, name: str = "ignorant") -> str:
     )
     save_model(models / "slide-models" / name, card, aggregator.state_dict())
     return name
+
+
+class Hand:
+    """A user at the window: finds widgets by name, clicks, types, and clicks tiles on the canvas."""
+
+    def __init__(self, viewer, panel, qtbot):
+        from napari_mtlpath.viewer.binding import binding_of
+
+        self.viewer, self.panel, self.qtbot = viewer, panel, qtbot
+        self.binding = binding_of(viewer)
+        self.session = self.binding.session
+
+    def child(self, name):
+        from qtpy.QtWidgets import QWidget
+
+        found = self.panel.findChild(QWidget, name)
+        assert found is not None, f"no {name}"
+        return found
+
+    def until(self, holds):
+        self.qtbot.waitUntil(holds, timeout=600_000)
+
+    def click(self, name):
+        from qtpy.QtCore import Qt
+
+        button = self.child(name)
+        self.until(lambda: button.isEnabled() and button.isVisible())
+        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    def close_sections(self, *names):
+        for name in names:
+            self.click(f"section-{name}-heading")
+
+    def click_tile(self, index):
+        """Press and release the left button where the tile's middle is on the screen."""
+        from qtpy.QtCore import QPoint, Qt
+
+        grid = self.session.labels.place.grid
+        row, column = divmod(int(index), grid.columns)
+        middle = ((row + 0.5) * grid.side - 0.5, (column + 0.5) * grid.side - 0.5)
+        world = np.array(self.binding.slide_layer().data_to_world(middle)[-2:])
+        camera = self.viewer.scene.camera
+        y, x = (world - np.array(camera.center[-2:])) * camera.zoom + np.array(self.viewer.canvas.size) / 2
+        self.qtbot.mouseMove(self.canvas, QPoint(round(x), round(y)))
+        self.qtbot.mouseClick(self.canvas, Qt.MouseButton.LeftButton, pos=QPoint(round(x), round(y)))
+
+    def look_at_tiles(self, indices):
+        """Move the camera so that these tiles fill the canvas."""
+        grid = self.session.labels.place.grid
+        rows, columns = np.divmod(np.asarray(indices), grid.columns)
+        middle = [(axis.min() + axis.max() + 1) / 2 * grid.side for axis in (rows, columns)]
+        camera = self.viewer.scene.camera
+        camera.center = tuple(self.binding.slide_layer().data_to_world(middle)[-2:])
+        camera.zoom *= 3
+
+    @property
+    def canvas(self):
+        """The widget that napari draws on."""
+        from qtpy.QtWidgets import QWidget
+
+        window = self.viewer.window.main_menu.window()
+        return next(w for w in window.findChildren(QWidget) if type(w).__name__ == "CanvasBackendDesktop")
+
+    def show(self, name):
+        """Scroll the panel so that a widget of it is seen."""
+        self.child("dock-scroll").ensureWidgetVisible(self.child(name))
+
+    def picture(self, path):
+        """Write a picture of the window."""
+        from qtpy.QtWidgets import QApplication
+
+        for _ in range(3):
+            QApplication.processEvents()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.viewer.screenshot(str(path), canvas_only=False, flash=False)
+        assert path.stat().st_size > 10_000
+
+
+def label_by_clicks(hand, is_kind, *, positives, negatives):
+    """Click tiles that are of the kind and tiles that are not."""
+    session, flat = hand.session, is_kind.ravel()
+    hand.until(lambda: session.labels.place is not None)
+    hand.click("label-tool-tiles")
+    hand.until(lambda: hand.binding.label_layers.markers is not None)
+    for answer, tiles in ((1, np.flatnonzero(flat)[:positives]), (0, np.flatnonzero(~flat)[:negatives])):
+        hand.click(f"label-answer-{answer}")
+        for index in tiles:
+            hand.click_tile(index)
+            hand.until(lambda index=index: int(index) in session.labels.labels.tiles)
+    found = {index: given.value for index, given in session.labels.labels.tiles.items()}
+    assert sum(found.values()) == positives
+    assert len(found) == positives + negatives
+    assert all(bool(flat[index]) == bool(value) for index, value in found.items())

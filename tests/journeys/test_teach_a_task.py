@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from teaching_journey import write_cell_smear, write_ignorant_model
+from teaching_journey import Hand, label_by_clicks, write_cell_smear, write_ignorant_model
 
 from napari_mtlpath.folders import data_folder
 from napari_mtlpath.session.teaching_view import TeachingPhase
@@ -26,68 +26,6 @@ def smear(tmp_path):
 @pytest.fixture
 def model_name(isolated_folders):
     return write_ignorant_model(data_folder() / "models")
-
-
-class Hand:
-    """A user at the window: finds widgets by name, clicks, types, and clicks tiles on the canvas."""
-
-    def __init__(self, viewer, panel, qtbot):
-        from napari_mtlpath.viewer.binding import binding_of
-
-        self.viewer, self.panel, self.qtbot = viewer, panel, qtbot
-        self.binding = binding_of(viewer)
-        self.session = self.binding.session
-
-    def child(self, name):
-        from qtpy.QtWidgets import QWidget
-
-        found = self.panel.findChild(QWidget, name)
-        assert found is not None, f"no {name}"
-        return found
-
-    def until(self, holds):
-        self.qtbot.waitUntil(holds, timeout=600_000)
-
-    def click(self, name):
-        from qtpy.QtCore import Qt
-
-        button = self.child(name)
-        self.until(lambda: button.isEnabled() and button.isVisible())
-        self.qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-
-    def close_sections(self, *names):
-        for name in names:
-            self.click(f"section-{name}-heading")
-
-    def click_tile(self, index):
-        """Press and release the left button where the tile's middle is on the screen."""
-        from qtpy.QtCore import QPoint, Qt
-
-        grid = self.session.labels.place.grid
-        row, column = divmod(int(index), grid.columns)
-        middle = ((row + 0.5) * grid.side - 0.5, (column + 0.5) * grid.side - 0.5)
-        world = np.array(self.binding.slide_layer().data_to_world(middle)[-2:])
-        camera = self.viewer.scene.camera
-        y, x = (world - np.array(camera.center[-2:])) * camera.zoom + np.array(self.viewer.canvas.size) / 2
-        self.qtbot.mouseMove(self.canvas, QPoint(round(x), round(y)))
-        self.qtbot.mouseClick(self.canvas, Qt.MouseButton.LeftButton, pos=QPoint(round(x), round(y)))
-
-    @property
-    def canvas(self):
-        """The widget that napari draws on."""
-        from qtpy.QtWidgets import QWidget
-
-        window = self.viewer.window.main_menu.window()
-        return next(w for w in window.findChildren(QWidget) if type(w).__name__ == "CanvasBackendDesktop")
-
-    def picture(self, name):
-        from qtpy.QtWidgets import QApplication
-
-        QApplication.processEvents()
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        path = PICTURES / f"teach-{name}.png"
-        self.viewer.screenshot(str(path), canvas_only=False, flash=False)
-        assert path.stat().st_size > 10_000
 
 
 def old_answers(model, features, tasks):
@@ -122,7 +60,7 @@ def test_a_newcomer_teaches_the_model_a_task_in_the_viewer(make_napari_viewer, q
     hand.click("task-new")
     qtbot.keyClicks(hand.child("task-title"), "Eosinophils")
     hand.click("task-make")
-    label(hand, is_kind)
+    label_by_clicks(hand, is_kind, positives=POSITIVES, negatives=NEGATIVES)
     parent = session.model
     features = features_of(session, parent)
     before = old_answers(parent, features, parent.tasks)
@@ -140,7 +78,7 @@ def test_a_newcomer_teaches_the_model_a_task_in_the_viewer(make_napari_viewer, q
     assert {task for task, _ in session.result.heatmaps} == {"dark", "pink", "eosinophils"}
     hand.click("teach-pause")
     hand.until(lambda: teaching.view.phase is TeachingPhase.PAUSED)
-    hand.picture("paused")
+    hand.picture(PICTURES / "teach-paused.png")
     session.set_overlay(task="dark")  # the old tasks keep painting
     hand.until(lambda: shown_task(viewer) == "dark")
     session.set_overlay(task="eosinophils")
@@ -149,7 +87,7 @@ def test_a_newcomer_teaches_the_model_a_task_in_the_viewer(make_napari_viewer, q
     hand.until(lambda: hand.child("teach-guard-verdict").text().startswith("✔"))
     assert teaching.view.guard.after in hand.child("teach-guard-verdict").toolTip()
     hand.until(lambda: knows(session, is_kind))
-    hand.picture("done")
+    hand.picture(PICTURES / "teach-done.png")
 
     hand.click("taught-save")
     hand.until(lambda: teaching.view.phase is TeachingPhase.SAVED)
@@ -161,7 +99,7 @@ def test_a_newcomer_teaches_the_model_a_task_in_the_viewer(make_napari_viewer, q
     assert all(torch.equal(a, b) for a, b in zip(before, old_answers(saved, features, parent.tasks), strict=True))
     hand.until(lambda: session.result is not None and session.result.model_digest == saved.digest)
     viewer.theme = "light"
-    hand.picture("saved-light")
+    hand.picture(PICTURES / "teach-saved-light.png")
 
     hand.click("taught-undo")
     hand.until(lambda: session.model is parent)
@@ -169,23 +107,6 @@ def test_a_newcomer_teaches_the_model_a_task_in_the_viewer(make_napari_viewer, q
     assert session.tasks == parent.tasks
     hand.binding.close()
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("mtlpath-teaching")] == []
-
-
-def label(hand, is_kind):
-    """Click tiles that are eosinophils and tiles that are not."""
-    session, flat = hand.session, is_kind.ravel()
-    hand.until(lambda: session.labels.place is not None)
-    hand.click("label-tool-tiles")
-    hand.until(lambda: hand.binding.label_layers.markers is not None)
-    for answer, tiles in ((1, np.flatnonzero(flat)[:POSITIVES]), (0, np.flatnonzero(~flat)[:NEGATIVES])):
-        hand.click(f"label-answer-{answer}")
-        for index in tiles:
-            hand.click_tile(index)
-            hand.until(lambda index=index: int(index) in session.labels.labels.tiles)
-    found = {index: given.value for index, given in session.labels.labels.tiles.items()}
-    assert sum(found.values()) == POSITIVES
-    assert len(found) == POSITIVES + NEGATIVES
-    assert all(bool(flat[index]) == bool(value) for index, value in found.items())
 
 
 def features_of(session, model):

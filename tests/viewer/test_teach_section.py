@@ -251,3 +251,29 @@ def contrast(first, second):
 
     light, dark = sorted((luminance(first), luminance(second)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_a_whole_model_is_trained_from_a_config_and_tried_by_clicks(bench, tmp_path):
+    from napari_mtlpath.training.report import Phase, TrainingReport
+
+    plain = {"epochs": 4, "steps": 4, "learning_rate": 0.1, "best_epoch": 1, "best_score": 0.9, "seconds": 1.0}
+
+    def reports(config):
+        for epoch in range(1, 5):
+            metrics = {"tumour auc": 0.6 + 0.1 * epoch}
+            yield TrainingReport(
+                phase=Phase.EPOCH, epoch=epoch, step=epoch, loss=1 / epoch, score=0.5, metrics=metrics, **plain
+            )
+        yield TrainingReport(phase=Phase.DONE, epoch=4, step=4, loss=0.2, score=0.9, output=tmp_path / "mine", **plain)
+
+    shown = bench()
+    shown.session.training.train = reports
+    shown.click("train-whole")
+    shown.child("train-config", QLineEdit).setText(str(tmp_path / "config.toml"))
+    shown.click("train-start")
+    shown.until(lambda: shown.child("train-use").isVisible())
+    assert "Saved as 'mine' among your models." in shown.text("train-status")
+    shown.until(lambda: shown.child("train-curves").drawn == 5)
+    assert "AUC of tumour on held-out labels: 1.00 (trivial answer 0.50)" in shown.text("train-scores-words")
+    shown.click("train-use")
+    shown.until(lambda: shown.session.model.card.name == str(tmp_path / "mine"))

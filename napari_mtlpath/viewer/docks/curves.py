@@ -24,17 +24,24 @@ SOLID, DASHED, DOTTED = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle
 
 
 class Curves(QWidget):
-    """Draws the points of a teaching. The plotting library is loaded in a thread when there is something to draw."""
+    """Draws the points of a teaching. The plotting library is loaded in a thread when there is something to draw.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    name
+        First part of the object names.
+    """
+
+    def __init__(self, name: str = "teach") -> None:
         super().__init__()
-        self.setObjectName("teach-curves")
+        self.setObjectName(f"{name}-curves")
+        self._name = name
         self._view = TeachingView()
         self._asked = False
         self._losses: _Plot | None = None
         self._scores: _Plot | None = None
-        self._key = PlainLabel("teach-curves-key", tooltip="What the lines mean.")
-        self._tasks = PlainLabel("teach-curves-tasks", tooltip="Which colour belongs to which task.")
+        self._key = PlainLabel(f"{name}-curves-key", tooltip="What the lines mean.")
+        self._tasks = PlainLabel(f"{name}-curves-tasks", tooltip="Which colour belongs to which task.")
         self._tasks.setTextFormat(Qt.TextFormat.RichText)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -72,8 +79,8 @@ class Curves(QWidget):
             send_for(self, _import_plots, on_done=lambda _: self._make())
 
     def _make(self) -> None:
-        self._losses = _Plot("teach-losses", "Loss", "Training loss (dashed) and validation loss (solid), by step.")
-        self._scores = _Plot("teach-scores", "AUC", "Scores on held-out labels by step; dotted: the trivial answer.")
+        self._losses = _Plot(f"{self._name}-losses", "Loss", "Loss by step: training (dashed), held out (solid).")
+        self._scores = _Plot(f"{self._name}-scores", "AUC", "Scores on held-out labels; dotted: the trivial answer.")
         layout = self.layout()
         layout.insertWidget(0, self._losses.widget)
         layout.insertWidget(1, self._scores.widget)
@@ -84,9 +91,8 @@ class Curves(QWidget):
             return
         points, view = self._view.points, self._view
         tasks = list(dict.fromkeys(name for point in points for name in (*point.validation_losses, *point.losses)))
-        names = view.report.score_names if view.report is not None else {}
         self._losses.begin(self)
-        self._scores.begin(self, title=next(iter(names.values()), "AUC"))
+        self._scores.begin(self, title=next(iter(view.score_names.values()), "AUC"))
         for number, task in enumerate(tasks):
             colour = line_colour(self, number)
             self._losses.line(f"{task} training", _series(points, task, "losses"), colour, DASHED)

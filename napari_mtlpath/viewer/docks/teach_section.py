@@ -23,6 +23,7 @@ from napari_mtlpath.viewer.docks.guard_line import GuardLine
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 from napari_mtlpath.viewer.docks.section import SectionDock
 from napari_mtlpath.viewer.docks.taught_form import TaughtForm
+from napari_mtlpath.viewer.docks.train_form import TrainForm
 from napari_mtlpath.viewer.docks.value_bar import ValueBar
 
 FIRST = ("mode", "balancer", "steps", "learning_rate", "validation_share", "patience", "distillation")
@@ -122,6 +123,7 @@ class TeachForm(QWidget):
         layout.addWidget(self._taught)
         layout.addWidget(self._advanced)
         layout.addWidget(self._options)
+        layout.addWidget(TrainForm(self._session))
 
     def _open_advanced(self, wanted: bool) -> None:
         self._advanced.setArrowType(Qt.ArrowType.DownArrow if wanted else Qt.ArrowType.RightArrow)

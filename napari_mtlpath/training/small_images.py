@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+CONVOLUTION: Callable[..., Any] = torch.conv2d
+
 
 class _ExactWhereSmaller(TorchFunctionMode):
     """Leaves autocast for 2-D convolutions of images that are smaller than the stride."""
@@ -19,7 +21,7 @@ class _ExactWhereSmaller(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  whatever the function returns
-        if func is not torch.conv2d or not _is_smaller_than_stride(*args, **(kwargs or {})):
+        if func is not CONVOLUTION or not _is_smaller_than_stride(*args, **(kwargs or {})):
             return func(*args, **(kwargs or {}))
         given = [_exact(value) for value in args]
         with torch.autocast("cpu", enabled=False):

@@ -67,6 +67,7 @@ class Teaching:
         self._view = TeachingView()
         self._run: TeachingRun | None = None
         self._last_news = float("-inf")
+        self._first = True
         self._closed = self._prepared = False
         session.model_changed.connect(self._show_again)
 
@@ -82,7 +83,7 @@ class Teaching:
                 self._prepared = True
                 self._submit(self.tools.prepare)
 
-    def start(self, settings: Mapping[str, Any], *, resume: bool = False) -> None:
+    def start(self, settings: Mapping[str, Any], *, resume: bool | None = None) -> None:
         """Teach the task and the labels of the session to the model in use; earlier, unsaved results are dropped.
 
         Parameters
@@ -90,7 +91,8 @@ class Teaching:
         settings
             How: what differs from the defaults of :class:`~napari_mtlpath.training.teaching.config.TeachConfig`.
         resume
-            Go on from the checkpoint of the same model, labels and settings, where there is one.
+            Go on from the checkpoint of the same model, labels and settings, where there is one; by default only the
+            first time, so that what a closed or killed program had learned is not lost.
 
         Raises
         ------
@@ -102,7 +104,9 @@ class Teaching:
             model = self._session.model
             if model is None:
                 raise ValueError("A task is taught to a model, and none is in use. Load a model first.")
-            self._run = run = TeachingRun(parent=model, settings=settings, resume=resume)
+            goes_on = self._first if resume is None else resume
+            self._first = False
+            self._run = run = TeachingRun(parent=model, settings=settings, resume=goes_on)
             shared = settings.get("mode") == "shared"
             self._tell(TeachingView(phase=TeachingPhase.PREPARING, parent=model.card.name, shared=shared))
             self._submit(lambda: self._teach(run))

@@ -124,7 +124,17 @@ def test_cancelling_keeps_a_checkpoint_and_the_training_can_go_on(held):
         training.steps = training.step + 3
         session.teaching.go_on()
         ears.until(TeachingPhase.DONE)
-        assert training.resumed == [False, True]
+        assert training.resumed == [True, True]
+
+
+def test_the_first_start_goes_on_where_an_earlier_program_was_stopped_and_the_next_begins_anew():
+    training = FakeTraining(steps=3)
+    with bench(training) as (session, ears):
+        session.teaching.start(CONFIG)
+        ears.until(TeachingPhase.DONE)
+        session.teaching.start(CONFIG)
+        session.teaching.settle(60)
+        assert training.resumed == [True, False]
 
 
 def test_finishing_early_keeps_what_was_learned():

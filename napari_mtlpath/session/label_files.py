@@ -89,7 +89,7 @@ def import_table(session: "Session", path: Path) -> str:
     for file, (fingerprint, seen) in known.items():
         acts = [SlideLabelled(value=draft.check(wanted[file]), origin=Origin.TABLE)]
         labels.record_for(fingerprint, [*([seen] if seen is not None else []), *acts])
-    left = f" {_number(len(unknown), 'slide')} of the table were never open here and were left out: {_listed(unknown)}."
+    left = f" Left out, because never open here and not beside the table: {_listed(unknown)}."
     return f"{path.name}: {_number(len(known), 'slide')} labelled." + (left if unknown else "")
 
 

@@ -41,7 +41,8 @@ def add_task(
     ] = None,
     mpp: Annotated[float | None, typer.Option(help="Microns per pixel; needed where a slide does not say.")] = None,
     mode: Annotated[
-        str | None, typer.Option(help="isolated: no old answer changes in one bit; shared: what all tasks use learns, too.")
+        str | None,
+        typer.Option(help="isolated: no old answer changes in one bit; shared: what all tasks use learns, too."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Most steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all chance.")] = None,

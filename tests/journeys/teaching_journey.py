@@ -9,8 +9,10 @@ from made_cells import SIDE, TYPES, made_cells
 
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.nn.aggregators.mecds import MECDS
+from napari_mtlpath.samples import CELLS_FILE
+from napari_mtlpath.simulation.cells import CELL_TASKS, load_cells
 from napari_mtlpath.simulation.smear import Composer, SmearSpec
-from napari_mtlpath.simulation.smear_file import write_smear
+from napari_mtlpath.simulation.smear_file import read_truth, truth_path, write_smear
 from napari_mtlpath.tasks import Classification, Regression
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.zoo.card import ModelCard
@@ -154,3 +156,10 @@ def label_by_clicks(hand, is_kind, *, positives, negatives):
     assert sum(found.values()) == positives
     assert len(found) == positives + negatives
     assert all(bool(flat[index]) == bool(value) for index, value in found.items())
+
+
+def eosinophils(data: Path, slide: Path) -> np.ndarray:
+    """Return which cell of the smear is an eosinophil, [row, column]."""
+    cells = load_cells(data / CELLS_FILE).validation()
+    kind = CELL_TASKS[0].classes.index("Eosinophil")
+    return cells.labels[:, 0][read_truth(truth_path(slide)).cells] == kind

@@ -4,9 +4,11 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
+from documented import IMAGES, difference, publish
 from PIL import Image
+from test_label_pictures import NAMES as LABEL_PICTURES
+from test_teach_a_task import PUBLISHED as TEACHING_PICTURES
 
 from napari_mtlpath.samples import sample
 from napari_mtlpath.session.overlay import OverlayKind
@@ -15,7 +17,6 @@ from napari_mtlpath.zoo.load import list_models
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.timeout(900)]
 
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
 MODEL = "tissue-mecds"
 TASK = "nuclei"
 PICTURES = {
@@ -26,9 +27,6 @@ PICTURES = {
     f"{TASK}-prediction.png": "prediction.png",
 }
 """What the photographer calls a picture of the tissue slide, and what the pages call it."""
-
-LARGEST_BYTES = 400_000
-"""A page has several pictures."""
 
 SMEAR_PICTURES = {"window.png": "smear.png"}
 
@@ -53,28 +51,13 @@ def _compare(launch: Launch, pictures: dict[str, str], folder: Path) -> None:
     assert set(pictures) <= set(new)
     if os.environ.get("MTLPATH_WRITE_PICTURES"):
         for name, published in pictures.items():
-            _publish(new[name], IMAGES / published)
+            publish(new[name], IMAGES / published)
     for name, published in pictures.items():
         shown = Image.open(IMAGES / published).convert("RGB")
-        assert _distance(shown, new[name]) < 20, f"{published} no longer shows the program: run make pictures"
-
-
-def _publish(picture: Image.Image, path: Path) -> None:
-    """Write a picture in 256 colours, a fifth of the size, and smaller where it would still be too large a file."""
-    while True:
-        picture.quantize(256, method=Image.Quantize.MEDIANCUT).save(path, optimize=True)
-        if path.stat().st_size <= LARGEST_BYTES:
-            return
-        picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)
+        assert difference(shown, new[name]) < 20, f"{published} no longer shows the program: run make pictures"
 
 
 def test_every_picture_on_a_page_is_made_here() -> None:
     pages = [*(IMAGES.parent).glob("*.md"), IMAGES.parents[1] / "README.md"]
     shown = {name for page in pages for name in re.findall(r"images/([\w.-]+)", page.read_text(encoding="utf-8"))}
-    assert shown == {*PICTURES.values(), *SMEAR_PICTURES.values()}
-
-
-def _distance(first: Image.Image, second: Image.Image) -> float:
-    """Return the mean difference of two pictures, brought to 64 x 48 so that fonts and drivers make none."""
-    small = [np.asarray(picture.resize((64, 48), Image.Resampling.BOX), np.float64) for picture in (first, second)]
-    return float(np.abs(small[0] - small[1]).mean())
+    assert shown == {*PICTURES.values(), *SMEAR_PICTURES.values(), *TEACHING_PICTURES.values(), *LABEL_PICTURES}

@@ -1,11 +1,14 @@
 """The second journey: a task that the model does not know is labelled, taught, watched, proved, saved and undone."""
 
+import os
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from documented import IMAGES, difference, publish
+from PIL import Image
 from teaching_journey import Hand, label_by_clicks, write_cell_smear, write_ignorant_model
 
 from napari_mtlpath.folders import data_folder
@@ -14,6 +17,9 @@ from napari_mtlpath.session.teaching_view import TeachingPhase
 pytestmark = [pytest.mark.timeout(900)]
 
 PICTURES = Path(__file__).parents[2] / "build" / "journeys"
+PUBLISHED = {"teach-paused.png": "teach-labels.png", "teach-done.png": "teach-training.png"}
+"""What this journey calls a picture, and what docs/teach-a-task.md calls it."""
+
 STEPS = 60
 POSITIVES, NEGATIVES = 8, 10
 
@@ -106,7 +112,18 @@ def test_a_newcomer_teaches_the_model_a_task_in_the_viewer(make_napari_viewer, q
     hand.until(lambda: hand.child("model-list").currentText() == "Colours, by chance")
     assert session.tasks == parent.tasks
     hand.binding.close()
+    compare_pictures()
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("mtlpath-teaching")] == []
+
+
+def compare_pictures():
+    """Compare the pictures with the page's, or make those anew."""
+    for name, published in PUBLISHED.items():
+        taken = Image.open(PICTURES / name).convert("RGB")
+        if os.environ.get("MTLPATH_WRITE_PICTURES"):
+            publish(taken, IMAGES / published)
+        shown = Image.open(IMAGES / published).convert("RGB")
+        assert difference(shown, taken) < 20, f"{published} no longer shows the program: run make pictures"
 
 
 def features_of(session, model):

@@ -134,7 +134,7 @@ def _serve(pipe: Connection, prepare: Callable[[], Callable[[Item], Iterator[Rep
             work = prepare()
     except _EXPECTED as error:
         _answer_every_item(pipe, Failed(message=str(error) or type(error).__name__, fatal=True))
-        return
+        leave()
     try:
         while True:
             number, item = pipe.recv()

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from label_fakes import SIDE, label_model
+from napari.components import ViewerModel
 from session_fakes import FakeAnalysis
 from synthetic import write_aperio_like
 
@@ -106,8 +107,8 @@ class Stand:
 
 
 @pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=False)
+def viewer(qtbot):
+    viewer = ViewerModel()  # without a window: the journeys click on a real canvas
     session_of(viewer)._keeper._make = lambda *a: FakeAnalysis(*a, talk=False)
     yield viewer
     binding_of(viewer).close()
@@ -284,14 +285,14 @@ def test_turning_to_another_layer_puts_the_tool_away(stand):
     assert stand.layers.tool is Tool.NONE
 
 
-def test_closing_the_viewer_in_the_middle_of_labelling_loses_nothing(viewer, until, slide_paths, make_napari_viewer):
+def test_closing_the_viewer_in_the_middle_of_labelling_loses_nothing(viewer, until, slide_paths):
     stand = Stand(viewer, until, slide_paths[0])
     stand.use(Tool.TILES)
     stand.click(3, 4)
     stand.use(Tool.POLYGON).layer.add_polygons(_rectangle(1, 2, 3, 5))
     binding_of(viewer).close()
 
-    other = make_napari_viewer(show=False)
+    other = ViewerModel()
     session_of(other)._keeper._make = lambda *a: FakeAnalysis(*a, talk=False)
     again = Stand(other, until, slide_paths[0])
     assert len(again.tiles()) == 7

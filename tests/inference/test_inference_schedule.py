@@ -36,7 +36,7 @@ actions = st.lists(
         st.tuples(st.just("look"), st.integers(-2, ROWS), st.integers(-2, COLUMNS)),
         st.tuples(st.just("take"), st.integers(1, 9)),
         st.tuples(st.just("settle"), st.integers(0, 5)),
-        st.tuples(st.just("release"), st.integers(0, 5)),
+        st.tuples(st.just("drop"), st.integers(0, 5)),
         st.tuples(st.just("wait"), st.integers(0, 3)),
     ),
     max_size=60,
@@ -77,6 +77,12 @@ class Play:
         for index in self.held[:count]:
             self.schedule.release(index)
         del self.held[:count]
+
+    def drop(self, count: int) -> None:
+        """Let go, unsettled, of what the present view does not want: a wanted tile is never dropped."""
+        for index in [index for index in self.held if not self.schedule.wants(index)][:count]:
+            self.schedule.release(index)
+            self.held.remove(index)
 
     def wait(self, seconds: int) -> None:
         self.now += seconds

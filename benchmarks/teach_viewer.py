@@ -54,6 +54,8 @@ class Stage:
         label(session, rare, positives=20, negatives=40)
         self.until(lambda: self.child("teach-start").isEnabled())
         session.teaching.settle()  # a user needs longer to label than the training needs to be loaded
+        self.until(lambda: any("mtlpath_task" in layer.metadata for layer in self.viewer.layers))
+        self.pump(3.0, lambda: None)  # the model's own heatmap and the labels' markers are on the canvas by then
 
     def child(self, name: str) -> object:
         """Return a widget of the panel."""

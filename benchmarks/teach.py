@@ -192,6 +192,7 @@ def shares_model(smears: Smears, like: SlideModel, folder: Path) -> SlideModel:
     every = smears.features.flatten(0, 1)
     mean, scale = every.mean(0), 1 / every.std(0)
     optimiser = torch.optim.AdamW(module.parameters(), lr=1e-3, weight_decay=0.01)
+    torch.manual_seed(0)  # of dropped tokens
     for bags, labels in _share_bags(smears):
         outputs = [module.train()((bag - mean) * scale) for bag in bags]
         logits = {task.name: torch.stack([output.tasks[task.name].logits for output in outputs]) for task in tasks}

@@ -11,6 +11,7 @@ after some minutes for the embeddings of all cells, which are kept in the cache.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import tomli_w
@@ -26,8 +27,8 @@ from napari_mtlpath.training.smear_bags import SmearBagSource
 from napari_mtlpath.training.tile_data import find_data
 
 
-def main() -> None:
-    arguments = _arguments()
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = _arguments(words)
     rates = arguments.witness_rate
     settings = CohortSettings(
         train=arguments.train,
@@ -78,7 +79,7 @@ def write_config(folder: Path, *, encoder: str, seed: int) -> None:
         temporary.write_text(tomli_w.dumps(tables), encoding="utf-8")
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="where to write the cohort")
     parser.add_argument("--train", type=int, default=240, help="patients that are learned from (default 240)")
@@ -94,7 +95,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--archive", default="pbc_wbcatt_trainval_96.zip")
     parser.add_argument("--data", type=Path, action="append", default=[], help="a folder to look for the archive in")
     parser.add_argument("--device", default="cpu")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from napari_mtlpath.balancing.balancer import GRADIENTS, parse
 from napari_mtlpath.nn.aggregators.mecds import MECDS
 from napari_mtlpath.tasks import Classification
 from napari_mtlpath.training.losses.supervised import task_loss
-from napari_mtlpath.training.update import Update
+from napari_mtlpath.training.step.update import Update
 
 FEATURES = 384
 OPTIONS = {"width": 256, "heads": 4}  # otherwise the defaults: two blocks, full mixing, routed experts

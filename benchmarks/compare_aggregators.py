@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_mtlpath.training.config import BagsConfig, parse_config, read_config
+from napari_mtlpath.training.config.train_config import BagsConfig, parse_config, read_config
+from napari_mtlpath.training.loop.report import Phase
 from napari_mtlpath.training.measure import add_figures
-from napari_mtlpath.training.report import Phase
 from napari_mtlpath.training.train import train
 from napari_mtlpath.zoo.card import read_model_card
 

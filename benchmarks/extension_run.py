@@ -11,9 +11,9 @@ from napari_mtlpath.evaluation.prediction_files import write_predictions
 from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Task
-from napari_mtlpath.training.bags import Bag, BagSource
-from napari_mtlpath.training.config import BagsConfig, parse_config
-from napari_mtlpath.training.run_predictions import RunName, predict_parts
+from napari_mtlpath.training.bags.bags import Bag, BagSource
+from napari_mtlpath.training.bags.run_predictions import RunName, predict_parts
+from napari_mtlpath.training.config.train_config import BagsConfig, parse_config
 from napari_mtlpath.training.sources import bag_source
 from napari_mtlpath.training.teaching.config import TeachConfig
 from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag

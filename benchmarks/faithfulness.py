@@ -38,12 +38,12 @@ from napari_mtlpath.evaluation.report.numbers import with_interval
 from napari_mtlpath.evaluation.report.plots import lines
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.simulation.cells import load_cells
-from napari_mtlpath.training.bags import Bag
-from napari_mtlpath.training.cell_features import cell_features
-from napari_mtlpath.training.config import BagsConfig, read_config
-from napari_mtlpath.training.config_data import SmearBags
-from napari_mtlpath.training.smear_bags import SmearBagSource
-from napari_mtlpath.training.tile_data import find_data
+from napari_mtlpath.training.bags.bags import Bag
+from napari_mtlpath.training.config.data import SmearBags
+from napari_mtlpath.training.config.train_config import BagsConfig, read_config
+from napari_mtlpath.training.smears.cell_features import cell_features
+from napari_mtlpath.training.smears.smear_bags import SmearBagSource
+from napari_mtlpath.training.tile_training.tile_data import find_data
 from napari_mtlpath.zoo.load import load_model
 
 MODEL = "smear-mecds"

@@ -20,11 +20,11 @@ import torch
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.files import replacing
 from napari_mtlpath.simulation.cells import load_cells
-from napari_mtlpath.training.cell_features import cell_features
-from napari_mtlpath.training.config_data import SmearBags
-from napari_mtlpath.training.simulated_cohort import CohortSettings, task_tables, write_simulated_cohort
-from napari_mtlpath.training.smear_bags import SmearBagSource
-from napari_mtlpath.training.tile_data import find_data
+from napari_mtlpath.training.cohorts.simulated_cohort import CohortSettings, task_tables, write_simulated_cohort
+from napari_mtlpath.training.config.data import SmearBags
+from napari_mtlpath.training.smears.cell_features import cell_features
+from napari_mtlpath.training.smears.smear_bags import SmearBagSource
+from napari_mtlpath.training.tile_training.tile_data import find_data
 
 
 def main(words: Sequence[str] | None = None) -> None:

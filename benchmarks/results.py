@@ -40,7 +40,7 @@ from napari_mtlpath.evaluation.predictions import Predictions
 from napari_mtlpath.evaluation.report.files import write_comparison
 from napari_mtlpath.evaluation.report.numbers import p_value, with_interval
 from napari_mtlpath.folders import patients_folder
-from napari_mtlpath.training.config import parse_config
+from napari_mtlpath.training.config.train_config import parse_config
 from napari_mtlpath.training.train import train
 
 BASE_TASKS = ("basophils", "neutrophil_share")

@@ -41,17 +41,17 @@ from napari_mtlpath.nn.aggregators.mecds import MECDS
 from napari_mtlpath.simulation.cells import CellSet, load_cells
 from napari_mtlpath.simulation.smear import Composer, SmearSpec
 from napari_mtlpath.tasks import Classification
-from napari_mtlpath.training.averaging import round_to_float16
-from napari_mtlpath.training.cell_features import bag_of, cell_features
+from napari_mtlpath.training.bags.standardised import fold_standardisation
+from napari_mtlpath.training.loop.averaging import round_to_float16
 from napari_mtlpath.training.losses.supervised import task_losses
-from napari_mtlpath.training.smear_bags import SMEAR_TASKS
-from napari_mtlpath.training.standardised import fold_standardisation
+from napari_mtlpath.training.smears.cell_features import bag_of, cell_features
+from napari_mtlpath.training.smears.smear_bags import SMEAR_TASKS
 from napari_mtlpath.training.teaching.config import TeachConfig
 from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
 from napari_mtlpath.training.teaching.report import TeachPhase, TeachReport
 from napari_mtlpath.training.teaching.taught_model import save
 from napari_mtlpath.training.teaching.teach import teach
-from napari_mtlpath.training.tile_data import find_data
+from napari_mtlpath.training.tile_training.tile_data import find_data
 from napari_mtlpath.zoo.load import load_model
 from napari_mtlpath.zoo.model import SlideModel
 from napari_mtlpath.zoo.save import save_model

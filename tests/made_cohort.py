@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from napari_mtlpath.features.h5 import write_features
-from napari_mtlpath.training.config import BagsConfig, parse_config
+from napari_mtlpath.training.config.train_config import BagsConfig, parse_config
 from napari_mtlpath.units import Microns, TilePixels
 
 LENGTH = 42

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from napari_mtlpath.balancing.balancer import parse
-from napari_mtlpath.training.job import Job, Validation
-from napari_mtlpath.training.loop import Loop
-from napari_mtlpath.training.optimisation import Optimisation
-from napari_mtlpath.training.update import Update
+from napari_mtlpath.training.loop.job import Job, Validation
+from napari_mtlpath.training.loop.loop import Loop
+from napari_mtlpath.training.step.optimisation import Optimisation
+from napari_mtlpath.training.step.update import Update
 
 TASKS = ("a", "b", "c")
 

@@ -129,8 +129,8 @@ def answer_cohort(
     import torch
 
     from napari_mtlpath.evaluation.predictions import Predictions
-    from napari_mtlpath.training.cohort_data import CohortData
-    from napari_mtlpath.training.feature_files import FeatureFiles
+    from napari_mtlpath.training.cohorts.cohort_data import CohortData
+    from napari_mtlpath.training.cohorts.feature_files import FeatureFiles
 
     reader = FeatureFiles(files.features, features=model.encoder.features, most_bytes=MEMORY_BYTES)
     data = CohortData(name="", cohort=_with_features(cohort, files), files=reader, per_slide=per_slide)

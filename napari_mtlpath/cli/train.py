@@ -16,7 +16,7 @@ from napari_mtlpath.cli.training_progress import show_training
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from napari_mtlpath.training.config import TrainConfig
+    from napari_mtlpath.training.config.train_config import TrainConfig
     from napari_mtlpath.zoo.device import Device
 
 STOPPED = 130
@@ -50,11 +50,11 @@ def train(
     Data files are looked for where you are, beside the config, in --data, and in MTLPATH_DATA. Ctrl-C stops after a
     whole step and keeps it; the same command goes on from there.
     """
-    from napari_mtlpath.training.config import parse_config
+    from napari_mtlpath.training.config.train_config import parse_config
     from napari_mtlpath.zoo.device import pick_device
 
     if template:
-        from napari_mtlpath.training.config_templates import template as text_of
+        from napari_mtlpath.training.config.template import template as text_of
 
         typer.echo(text_of(template), nl=False)
         return
@@ -74,8 +74,8 @@ def train(
 
 def _train(settings: "TrainConfig", *, out: Path | None, data: tuple[Path, ...], place: "Device", resume: bool) -> None:
     from napari_mtlpath.folders import data_folder
-    from napari_mtlpath.training.distributed import leads
-    from napari_mtlpath.training.event_log import HINT, is_available
+    from napari_mtlpath.training.loop.distributed import leads
+    from napari_mtlpath.training.loop.event_log import HINT, is_available
     from napari_mtlpath.training.train import train as training
 
     folder = out if out is not None else _own_folder(settings)
@@ -152,8 +152,8 @@ def _tables(path: Path) -> dict[str, Any]:
 
 def _own_folder(settings: "TrainConfig") -> Path:
     from napari_mtlpath.folders import data_folder
-    from napari_mtlpath.training.config import TilesConfig
-    from napari_mtlpath.training.config_data import CohortBags
+    from napari_mtlpath.training.config.data import CohortBags
+    from napari_mtlpath.training.config.train_config import TilesConfig
 
     if isinstance(settings, TilesConfig):
         return data_folder() / "models" / "tile-encoders" / settings.name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari_mtlpath.cli.console import console, printable
 
 if TYPE_CHECKING:
-    from napari_mtlpath.training.report import TrainingReport
+    from napari_mtlpath.training.loop.report import TrainingReport
 
 CONFLICT = -0.05
 """Mean cosine below which two tasks are said to pull against each other."""
@@ -86,7 +86,7 @@ def time_left(report: "TrainingReport") -> str:
 
     Examples
     --------
-    >>> from napari_mtlpath.training.report import Phase, TrainingReport
+    >>> from napari_mtlpath.training.loop.report import Phase, TrainingReport
     >>> counts = {"epoch": 1, "epochs": 2, "step": 5, "steps": 10, "best_epoch": 1}
     >>> plain = {"loss": 0.5, "learning_rate": 0.1, "score": 0.5, "best_score": 0.5, "seconds": 9.0}
     >>> time_left(TrainingReport(phase=Phase.STEP, seconds_left=3725.0, **counts, **plain))

@@ -18,7 +18,7 @@ from napari_mtlpath.session.teaching_view import TeachingPhase, TeachingView
 
 if TYPE_CHECKING:
     from napari_mtlpath.session.session import Session
-    from napari_mtlpath.training.report import TrainingReport
+    from napari_mtlpath.training.loop.report import TrainingReport
 
 logger = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ def training_of(config: Path) -> "Generator[TrainingReport, None, None]":
         If there is no such file, or it cannot be used; one sentence says why.
     """
     from napari_mtlpath.folders import data_folder
-    from napari_mtlpath.training.config import TilesConfig, read_config
+    from napari_mtlpath.training.config.train_config import TilesConfig, read_config
     from napari_mtlpath.training.train import train
     from napari_mtlpath.zoo.device import pick_device
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import torch
 
 from napari_mtlpath.tasks import Classification
-from napari_mtlpath.training.bag_sampling import bags_per_epoch
-from napari_mtlpath.training.bags import BagSource
-from napari_mtlpath.training.cohort_bags import CohortBagSource
-from napari_mtlpath.training.config import BagsConfig, TilesConfig, TrainConfig
+from napari_mtlpath.training.bags.bag_sampling import bags_per_epoch
+from napari_mtlpath.training.bags.bags import BagSource
+from napari_mtlpath.training.cohorts.cohort_bags import CohortBagSource
+from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, TrainConfig
 from napari_mtlpath.training.distillation import load_teacher
 from napari_mtlpath.training.end_to_end.job import bags_job
-from napari_mtlpath.training.job import Job
+from napari_mtlpath.training.loop.job import Job
 from napari_mtlpath.training.sources import bag_sources, tile_data
-from napari_mtlpath.training.tiles_job import TilesJob
+from napari_mtlpath.training.tile_training.tiles_job import TilesJob
 
 
 def check(config: TrainConfig, *, data: tuple[Path, ...] = (), device: torch.device | None = None) -> Iterator[str]:

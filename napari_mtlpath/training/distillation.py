@@ -12,8 +12,8 @@ from torch.nn import functional
 from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.tasks import Classification, Regression, Task
-from napari_mtlpath.training.bags import Bag
-from napari_mtlpath.training.config_systems import DistillationTable
+from napari_mtlpath.training.bags.bags import Bag
+from napari_mtlpath.training.config.systems import DistillationTable
 from napari_mtlpath.weights import load_weights, read_weights
 from napari_mtlpath.zoo.card import MODEL_WEIGHTS, ModelCard, read_model_card
 from napari_mtlpath.zoo.load import AGGREGATORS, find_model

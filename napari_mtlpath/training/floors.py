@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from napari_mtlpath.tasks import Classification, Task
 from napari_mtlpath.training.evaluation import majority
-from napari_mtlpath.training.tile_data import TileData
+from napari_mtlpath.training.tile_training.tile_data import TileData
 
 THUMBNAIL_PX = 16
 COMPONENTS = 100

@@ -15,13 +15,13 @@ from napari_mtlpath.files import replacing
 from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Classification, Regression, Task
-from napari_mtlpath.training.bags import Answer, Bag, CardMetrics
-from napari_mtlpath.training.config import BagsConfig, TilesConfig, read_config
+from napari_mtlpath.training.bags.bags import Answer, Bag, CardMetrics
+from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, read_config
 from napari_mtlpath.training.end_to_end.encoding import FreshFeatures
-from napari_mtlpath.training.multi_head import MultiHead
-from napari_mtlpath.training.publish_encoder import CONFIG_FILE, HEADS_FILE
 from napari_mtlpath.training.sources import bag_source, tile_data
-from napari_mtlpath.training.tile_figures import encoder_figures
+from napari_mtlpath.training.tile_training.multi_head import MultiHead
+from napari_mtlpath.training.tile_training.publish_encoder import CONFIG_FILE, HEADS_FILE
+from napari_mtlpath.training.tile_training.tile_figures import encoder_figures
 from napari_mtlpath.zoo.card import MODEL_FILE, model_toml, read_model_card
 from napari_mtlpath.zoo.load import load_model
 from napari_mtlpath.zoo.model import SlideModel

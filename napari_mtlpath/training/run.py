@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from napari_mtlpath.files import replacing
-from napari_mtlpath.training.config import TrainConfig
-from napari_mtlpath.training.distributed import current
-from napari_mtlpath.training.job import Job
-from napari_mtlpath.training.report import TrainingReport
+from napari_mtlpath.training.config.train_config import TrainConfig
+from napari_mtlpath.training.loop.distributed import current
+from napari_mtlpath.training.loop.job import Job
+from napari_mtlpath.training.loop.report import TrainingReport
 from napari_mtlpath.training.train_job import train_job
 
 FINISHED_FILE = "finished.json"

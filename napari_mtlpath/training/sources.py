@@ -10,17 +10,17 @@ from napari_mtlpath.simulation.cells import load_cells
 from napari_mtlpath.tables.cohort import Cohort
 from napari_mtlpath.tables.split import Split, folds, split
 from napari_mtlpath.tables.split_file import read_split
-from napari_mtlpath.training.bags import BagSource
-from napari_mtlpath.training.cell_features import cell_features
-from napari_mtlpath.training.cohort_bags import CohortBagSource
-from napari_mtlpath.training.cohort_data import load_cohort, load_external, tile_spec
-from napari_mtlpath.training.config import BagsConfig
-from napari_mtlpath.training.config_data import CellTiles, CohortBags, SmearBags, StainedBags, StainedTiles
-from napari_mtlpath.training.smear_bags import SmearBagSource
-from napari_mtlpath.training.stained_bags import StainedBagSource
-from napari_mtlpath.training.stained_tiles import stained_tiles
-from napari_mtlpath.training.stains import labelled_sections
-from napari_mtlpath.training.tile_data import TileData, cell_tiles, find_data
+from napari_mtlpath.training.bags.bags import BagSource
+from napari_mtlpath.training.cohorts.cohort_bags import CohortBagSource
+from napari_mtlpath.training.cohorts.cohort_data import load_cohort, load_external, tile_spec
+from napari_mtlpath.training.config.data import CellTiles, CohortBags, SmearBags, StainedBags, StainedTiles
+from napari_mtlpath.training.config.train_config import BagsConfig
+from napari_mtlpath.training.smears.cell_features import cell_features
+from napari_mtlpath.training.smears.smear_bags import SmearBagSource
+from napari_mtlpath.training.stains.stained_bags import StainedBagSource
+from napari_mtlpath.training.stains.stained_tiles import stained_tiles
+from napari_mtlpath.training.stains.stains import labelled_sections
+from napari_mtlpath.training.tile_training.tile_data import TileData, cell_tiles, find_data
 
 
 def tile_data(table: CellTiles | StainedTiles, *, folders: tuple[Path, ...] = ()) -> TileData:

@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 
 from napari_mtlpath.tables.split_file import SPLIT_FILE
-from napari_mtlpath.training.bags import BagSource
-from napari_mtlpath.training.cohort_bags import CohortBagSource
-from napari_mtlpath.training.config import BagsConfig, config_key
-from napari_mtlpath.training.config_data import CohortBags
+from napari_mtlpath.training.bags.bags import BagSource
+from napari_mtlpath.training.bags.run_predictions import RunName
+from napari_mtlpath.training.cohorts.cohort_bags import CohortBagSource
+from napari_mtlpath.training.config.data import CohortBags
+from napari_mtlpath.training.config.train_config import BagsConfig, config_key
 from napari_mtlpath.training.distillation import Teacher, load_teacher
 from napari_mtlpath.training.end_to_end.job import bags_job
-from napari_mtlpath.training.report import TrainingReport
+from napari_mtlpath.training.loop.report import TrainingReport
 from napari_mtlpath.training.run import Run
-from napari_mtlpath.training.run_predictions import RunName
 from napari_mtlpath.training.sources import bag_sources
 
 

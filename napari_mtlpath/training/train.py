@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 
 from napari_mtlpath.folders import data_folder
-from napari_mtlpath.training.config import BagsConfig, TilesConfig, TrainConfig, config_key
-from napari_mtlpath.training.distributed import joined, own_device
-from napari_mtlpath.training.report import TrainingReport
+from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, TrainConfig, config_key
+from napari_mtlpath.training.loop.distributed import joined, own_device
+from napari_mtlpath.training.loop.report import TrainingReport
 from napari_mtlpath.training.run import Run
 from napari_mtlpath.training.sources import tile_data
 from napari_mtlpath.training.systems import train_bags
-from napari_mtlpath.training.tiles_job import TilesJob
+from napari_mtlpath.training.tile_training.tiles_job import TilesJob
 
 
 def train(
@@ -29,12 +29,12 @@ def train(
     A config with folds or with a teacher to train first makes several models one after the other; the reports'
     `stage` says which. Closing the generator stops after the last whole step and keeps it: the same call goes
     on from there. Started by ``torchrun``, the processes train together (see
-    :mod:`napari_mtlpath.training.distributed`), each with every `size`-th batch of the same random order.
+    :mod:`napari_mtlpath.training.loop.distributed`), each with every `size`-th batch of the same random order.
 
     Parameters
     ----------
     config
-        From :func:`napari_mtlpath.training.config.read_config`.
+        From :func:`napari_mtlpath.training.config.train_config.read_config`.
     output
         The model folder to write; its name must be the model's. With folds, the folder that gets one per fold.
     runs

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import torch
 
-from napari_mtlpath.training.config import TrainConfig
-from napari_mtlpath.training.distributed import current
-from napari_mtlpath.training.event_log import EventLog
-from napari_mtlpath.training.job import Job
-from napari_mtlpath.training.loop import Loop
-from napari_mtlpath.training.report import TrainingReport
-from napari_mtlpath.training.update import Update
+from napari_mtlpath.training.config.train_config import TrainConfig
+from napari_mtlpath.training.loop.distributed import current
+from napari_mtlpath.training.loop.event_log import EventLog
+from napari_mtlpath.training.loop.job import Job
+from napari_mtlpath.training.loop.loop import Loop
+from napari_mtlpath.training.loop.report import TrainingReport
+from napari_mtlpath.training.step.update import Update
 
 
 def train_job(
@@ -38,7 +38,7 @@ def train_job(
     Raises
     ------
     ValueError, FloatingPointError, MemoryError, ConnectionError
-        As :meth:`napari_mtlpath.training.loop.Loop.run`.
+        As :meth:`napari_mtlpath.training.loop.loop.Loop.run`.
     """
     processes = current()
     log = EventLog(folder, starts_anew=not resume) if processes.leads else None

@@ -9,7 +9,7 @@ from torchjd.scalarization import DWA as LibraryDWA
 
 from napari_mtlpath.balancing.balancer import parse
 from napari_mtlpath.balancing.contract import LossBalancer
-from napari_mtlpath.training.update import Update
+from napari_mtlpath.training.step.update import Update
 
 TASKS = ("class", "value")
 

@@ -14,7 +14,7 @@ from made_cells import made_cells, write_archive
 from typer.testing import CliRunner
 
 from napari_mtlpath.cli.main import app
-from napari_mtlpath.training.report import Phase, TrainingReport
+from napari_mtlpath.training.loop.report import Phase, TrainingReport
 
 CONFIG = """
 kind = "tiles"
@@ -85,7 +85,7 @@ def test_of_several_processes_only_the_leader_speaks(config: Path, monkeypatch: 
 def test_way_to_the_curves_is_said(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_mtlpath.training.train.train", reports)
     for there, words in ((True, "tensorboard --logdir"), (False, "pip install 'napari-mtlpath[tensorboard]'")):
-        monkeypatch.setattr("napari_mtlpath.training.event_log.is_available", lambda there=there: there)
+        monkeypatch.setattr("napari_mtlpath.training.loop.event_log.is_available", lambda there=there: there)
         said = CliRunner().invoke(app, command(config, "--device", "cpu")).stderr
         assert words in said.replace("\n", " ")
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from napari_mtlpath.cli.main import app
 from napari_mtlpath.cli.training_progress import lines_of, loss_words, time_left
-from napari_mtlpath.training.report import Phase, TrainingReport
+from napari_mtlpath.training.loop.report import Phase, TrainingReport
 
 PLAIN = {"steps": 10, "learning_rate": 1e-3, "best_epoch": 2, "best_score": 0.9, "seconds": 1.0, "loss": 0.5}
 

@@ -11,7 +11,7 @@ from session_fakes import FakeAnalysis, FakeSlide, FakeStore
 
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.teaching_view import TeachingPhase
-from napari_mtlpath.training.report import Phase, TrainingReport
+from napari_mtlpath.training.loop.report import Phase, TrainingReport
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from napari_mtlpath.simulation.smear import TURNS, Composer, SmearSpec, draw_cel
 from napari_mtlpath.simulation.smear_file import draw_smear, read_truth, recoded, truth_path, write_smear
 from napari_mtlpath.slides.open import open_slide
 from napari_mtlpath.tiles.spec import Resampling
-from napari_mtlpath.training.smear_bags import SpecSampler
+from napari_mtlpath.training.smears.smear_bags import SpecSampler
 
 
 @pytest.fixture(scope="module")

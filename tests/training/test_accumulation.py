@@ -8,13 +8,13 @@ from table_job import TASKS, TableJob, table_loop
 from torch import nn
 
 from napari_mtlpath.balancing.balancer import parse
-from napari_mtlpath.training.distributed import ALONE
-from napari_mtlpath.training.gathered import GatheredGradients
-from napari_mtlpath.training.loss_scale import FIRST_SCALE, LossScale
-from napari_mtlpath.training.optimisation import Optimisation, Precision
-from napari_mtlpath.training.private_random import PrivateRandom
-from napari_mtlpath.training.step import OVERFLOW, Step
-from napari_mtlpath.training.update import Update
+from napari_mtlpath.training.loop.distributed import ALONE
+from napari_mtlpath.training.loop.private_random import PrivateRandom
+from napari_mtlpath.training.step.gathered import GatheredGradients
+from napari_mtlpath.training.step.loss_scale import FIRST_SCALE, LossScale
+from napari_mtlpath.training.step.optimisation import Optimisation, Precision
+from napari_mtlpath.training.step.step import OVERFLOW, Step
+from napari_mtlpath.training.step.update import Update
 
 METHODS = ("equal", "uncert", "dwa", "famo", "pcgrad", "graddrop", "uncert+cagrad", "mgda")
 

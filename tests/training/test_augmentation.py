@@ -2,7 +2,7 @@
 
 import torch
 
-from napari_mtlpath.training.augment import Augmentation, laid_down
+from napari_mtlpath.training.tile_training.augment import Augmentation, laid_down
 
 TILES = torch.randint(0, 256, (8, 12, 12, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

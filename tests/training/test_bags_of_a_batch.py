@@ -10,10 +10,10 @@ from made_cohort import cohort_config, write_cohort
 
 from napari_mtlpath.encoders.families.colour_stats import ColourStatistics
 from napari_mtlpath.nn.outputs import BagOutput
-from napari_mtlpath.training.bag_sampling import thinned
-from napari_mtlpath.training.bags import Bag
-from napari_mtlpath.training.bags_job import BagsJob
-from napari_mtlpath.training.config_systems import SamplingTable
+from napari_mtlpath.training.bags.bag_sampling import thinned
+from napari_mtlpath.training.bags.bags import Bag
+from napari_mtlpath.training.bags.bags_job import BagsJob
+from napari_mtlpath.training.config.systems import SamplingTable
 from napari_mtlpath.training.sources import cohort_sources
 from napari_mtlpath.zoo.load import AGGREGATORS
 

@@ -18,13 +18,13 @@ from napari_mtlpath.simulation.smear import Composer, SmearSpec
 from napari_mtlpath.simulation.smear_file import write_smear
 from napari_mtlpath.slides.open import open_slide
 from napari_mtlpath.tiles.spec import Resampling
-from napari_mtlpath.training.bags import Bag
-from napari_mtlpath.training.bags_job import BagsJob
-from napari_mtlpath.training.cell_features import bag_of, cell_features
-from napari_mtlpath.training.config import BagsConfig, parse_config
-from napari_mtlpath.training.loop import Loop
-from napari_mtlpath.training.smear_bags import SMEAR_TASKS, SmearBagSource
-from napari_mtlpath.training.standardised import fold_standardisation
+from napari_mtlpath.training.bags.bags import Bag
+from napari_mtlpath.training.bags.bags_job import BagsJob
+from napari_mtlpath.training.bags.standardised import fold_standardisation
+from napari_mtlpath.training.config.train_config import BagsConfig, parse_config
+from napari_mtlpath.training.loop.loop import Loop
+from napari_mtlpath.training.smears.cell_features import bag_of, cell_features
+from napari_mtlpath.training.smears.smear_bags import SMEAR_TASKS, SmearBagSource
 from napari_mtlpath.zoo.card import read_model_card
 
 TINY = {

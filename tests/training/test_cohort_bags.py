@@ -14,10 +14,10 @@ from napari_mtlpath.encoders.families.colour_stats import ColourStatistics
 from napari_mtlpath.evaluation.prediction_files import read_predictions
 from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.tables.problems import TableError
-from napari_mtlpath.training.bags_job import BagsJob
-from napari_mtlpath.training.cohort_bags import CohortBagSource
-from napari_mtlpath.training.config import BagsConfig
-from napari_mtlpath.training.feature_files import FeatureFiles
+from napari_mtlpath.training.bags.bags_job import BagsJob
+from napari_mtlpath.training.cohorts.cohort_bags import CohortBagSource
+from napari_mtlpath.training.cohorts.feature_files import FeatureFiles
+from napari_mtlpath.training.config.train_config import BagsConfig
 from napari_mtlpath.training.measure import measure
 from napari_mtlpath.training.sources import cohort_sources
 from napari_mtlpath.training.train import train

@@ -10,8 +10,8 @@ from napari_mtlpath.encoders.families.colour_stats import ColourStatistics
 from napari_mtlpath.nn.aggregators.mean_pool import MeanPool
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.tiles.spec import TileSpec
-from napari_mtlpath.training.bags import Bag
-from napari_mtlpath.training.config_systems import DistillationTable
+from napari_mtlpath.training.bags.bags import Bag
+from napari_mtlpath.training.config.systems import DistillationTable
 from napari_mtlpath.training.distillation import Teacher, distillation_losses, load_teacher
 from napari_mtlpath.training.losses.akd import AsymmetricDistillation
 from napari_mtlpath.units import Microns, TilePixels

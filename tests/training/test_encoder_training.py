@@ -24,16 +24,16 @@ from napari_mtlpath.slides.open import open_slide
 from napari_mtlpath.slides.resampling import Resampling
 from napari_mtlpath.tiles.grid import TileGrid
 from napari_mtlpath.tiles.spec import TileSpec
-from napari_mtlpath.training.cell_features import cell_features
-from napari_mtlpath.training.config import BagsConfig, parse_config
+from napari_mtlpath.training.config.train_config import BagsConfig, parse_config
 from napari_mtlpath.training.end_to_end.blocks import learning_parameters
 from napari_mtlpath.training.end_to_end.encoding import FreshFeatures, learned_features
 from napari_mtlpath.training.end_to_end.job import EndToEndJob, bags_job
 from napari_mtlpath.training.end_to_end.tiles import BagTiles, TilePool
-from napari_mtlpath.training.loop import Loop
-from napari_mtlpath.training.optimisation import Optimisation
-from napari_mtlpath.training.smear_bags import SmearBagSource
+from napari_mtlpath.training.loop.loop import Loop
+from napari_mtlpath.training.smears.cell_features import cell_features
+from napari_mtlpath.training.smears.smear_bags import SmearBagSource
 from napari_mtlpath.training.sources import cohort_sources
+from napari_mtlpath.training.step.optimisation import Optimisation
 from napari_mtlpath.training.train import train
 from napari_mtlpath.training.train_job import make_loop
 from napari_mtlpath.units import Microns, TilePixels

@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import f1_score
 
 from napari_mtlpath.training.evaluation import auc, estimate, macro_f1, majority, mean_over_columns, r2
-from napari_mtlpath.training.smear_figures import enrichment, highest
+from napari_mtlpath.training.smears.smear_figures import enrichment, highest
 
 
 def test_macro_f1_equals_the_library():

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from table_job import TableJob, table_loop
 
-from napari_mtlpath.training import event_log
-from napari_mtlpath.training.event_log import EventLog
+from napari_mtlpath.training.loop import event_log
+from napari_mtlpath.training.loop.event_log import EventLog
 
 
 def test_curves_of_a_training_are_read_back_from_its_folder(tmp_path: Path):

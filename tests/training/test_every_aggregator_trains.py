@@ -9,7 +9,7 @@ from made_cohort import TASKS, cohort_config, write_cohort
 from napari_mtlpath.evaluation.prediction_files import read_predictions
 from napari_mtlpath.evaluation.predictions import Predictions
 from napari_mtlpath.nn.aggregator import Aggregator
-from napari_mtlpath.training.report import Phase
+from napari_mtlpath.training.loop.report import Phase
 from napari_mtlpath.training.train import train
 from napari_mtlpath.zoo.card import read_model_card
 from napari_mtlpath.zoo.load import AGGREGATORS

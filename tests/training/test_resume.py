@@ -6,9 +6,9 @@ import pytest
 import torch
 from table_job import TableJob, table_loop
 
-from napari_mtlpath.training import loop as loop_module
-from napari_mtlpath.training.checkpoint import CHECKPOINT_FILE, load_checkpoint
-from napari_mtlpath.training.report import Phase
+from napari_mtlpath.training.loop import loop as loop_module
+from napari_mtlpath.training.loop.checkpoint import CHECKPOINT_FILE, load_checkpoint
+from napari_mtlpath.training.loop.report import Phase
 
 METHODS = ("equal", "uncert+graddrop", "dwa+pcgrad", "autol", "famo")
 

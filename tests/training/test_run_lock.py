@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from table_job import TableJob, table_loop
 
-from napari_mtlpath.training.report import Phase
-from napari_mtlpath.training.run_lock import LOCK_FILE, locked
+from napari_mtlpath.training.loop.report import Phase
+from napari_mtlpath.training.loop.run_lock import LOCK_FILE, locked
 
 HERE = socket.gethostname()
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from napari_mtlpath.tasks import Classification, Regression
-from napari_mtlpath.training.bag_sampling import thinned
-from napari_mtlpath.training.bags import Bag
-from napari_mtlpath.training.config_systems import SamplingTable
+from napari_mtlpath.training.bags.bag_sampling import thinned
+from napari_mtlpath.training.bags.bags import Bag
+from napari_mtlpath.training.bags.samplers import draw_all, draw_balanced, epoch_length, masked, rows_of_epoch
+from napari_mtlpath.training.bags.target_scaling import TargetScaling
+from napari_mtlpath.training.config.systems import SamplingTable
 from napari_mtlpath.training.losses.supervised import balanced_weights, task_loss
-from napari_mtlpath.training.samplers import draw_all, draw_balanced, epoch_length, masked, rows_of_epoch
-from napari_mtlpath.training.target_scaling import TargetScaling
 from napari_mtlpath.zoo.load import AGGREGATORS
 
 SMALL = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from table_job import TableJob, table_loop
 
-from napari_mtlpath.training.optimisation import Pace
-from napari_mtlpath.training.schedule import cosine_factor
+from napari_mtlpath.training.loop.schedule import cosine_factor
+from napari_mtlpath.training.step.optimisation import Pace
 
 
 def test_cosine_starts_at_one_and_ends_at_zero():

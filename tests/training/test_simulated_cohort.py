@@ -12,16 +12,16 @@ from napari_mtlpath.encoders.families.colour_stats import ColourStatistics
 from napari_mtlpath.features.h5 import read_features
 from napari_mtlpath.tables.read import read_cohort
 from napari_mtlpath.tables.split_file import read_split
-from napari_mtlpath.training.cell_features import cell_features
-from napari_mtlpath.training.config_data import CohortBags, SmearBags
-from napari_mtlpath.training.simulated_cohort import (
+from napari_mtlpath.training.cohorts.simulated_cohort import (
     CohortSettings,
     read_truth,
     simulated_patients,
     task_tables,
     write_simulated_cohort,
 )
-from napari_mtlpath.training.smear_bags import SMEAR_TASKS, SmearBagSource
+from napari_mtlpath.training.config.data import CohortBags, SmearBags
+from napari_mtlpath.training.smears.cell_features import cell_features
+from napari_mtlpath.training.smears.smear_bags import SMEAR_TASKS, SmearBagSource
 from napari_mtlpath.training.sources import cohort_sources
 
 SMALL = CohortSettings(

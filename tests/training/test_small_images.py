@@ -8,10 +8,10 @@ from made_cells import made_cells, write_archive
 from torch import Tensor
 from torch.nn import functional
 
-from napari_mtlpath.training.config import TilesConfig, parse_config
-from napari_mtlpath.training.small_images import exact_on_small_images
-from napari_mtlpath.training.tile_data import cell_tiles
-from napari_mtlpath.training.tiles_job import TilesJob
+from napari_mtlpath.training.config.train_config import TilesConfig, parse_config
+from napari_mtlpath.training.step.small_images import exact_on_small_images
+from napari_mtlpath.training.tile_training.tile_data import cell_tiles
+from napari_mtlpath.training.tile_training.tiles_job import TilesJob
 from napari_mtlpath.training.train_job import make_loop
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from skimage.color import rgb_from_hed
 
-from napari_mtlpath.training.config_data import StainedTiles
-from napari_mtlpath.training.stained_tiles import random_tiles, spatial_sides, stained_tiles, tile_fields
-from napari_mtlpath.training.stains import STAIN_TASKS, Stain, StainedImage, stained_image, unmixed
+from napari_mtlpath.training.config.data import StainedTiles
+from napari_mtlpath.training.stains.stained_tiles import random_tiles, spatial_sides, stained_tiles, tile_fields
+from napari_mtlpath.training.stains.stains import STAIN_TASKS, Stain, StainedImage, stained_image, unmixed
 
 SIDE = 64
 HAEMATOXYLIN, EOSIN, DAB = rgb_from_hed

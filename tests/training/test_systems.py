@@ -10,9 +10,9 @@ from made_cohort import cohort_config, write_cohort
 from napari_mtlpath.evaluation.prediction_files import read_predictions
 from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.tables.split_file import read_split
-from napari_mtlpath.training.config import BagsConfig
+from napari_mtlpath.training.config.train_config import BagsConfig
+from napari_mtlpath.training.loop.report import Phase, TrainingReport
 from napari_mtlpath.training.measure import measure
-from napari_mtlpath.training.report import Phase, TrainingReport
 from napari_mtlpath.training.train import train
 from napari_mtlpath.zoo.card import read_model_card
 

@@ -12,10 +12,10 @@ from safetensors import safe_open
 
 from napari_mtlpath.encoders.cards import read_encoder_card
 from napari_mtlpath.encoders.load import load_encoder
-from napari_mtlpath.training.config import TilesConfig, parse_config, read_config
-from napari_mtlpath.training.report import Phase
-from napari_mtlpath.training.tile_data import TileData, cell_tiles
-from napari_mtlpath.training.tiles_job import TilesJob
+from napari_mtlpath.training.config.train_config import TilesConfig, parse_config, read_config
+from napari_mtlpath.training.loop.report import Phase
+from napari_mtlpath.training.tile_training.tile_data import TileData, cell_tiles
+from napari_mtlpath.training.tile_training.tiles_job import TilesJob
 from napari_mtlpath.training.train import train
 
 

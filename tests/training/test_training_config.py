@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from napari_mtlpath.training.config import BagsConfig, ConfigError, TilesConfig, config_key, parse_config, read_config
-from napari_mtlpath.training.config_balancing import BalancingTable
+from napari_mtlpath.training.config.balancing import BalancingTable
+from napari_mtlpath.training.config.train_config import (
+    BagsConfig,
+    ConfigError,
+    TilesConfig,
+    config_key,
+    parse_config,
+    read_config,
+)
 
 TILES = {
     "kind": "tiles",

@@ -14,15 +14,15 @@ from made_cohort import LENGTH, cohort_config, write_cohort, write_slide
 from table_job import TableJob, table_loop
 from torch import Tensor
 
-from napari_mtlpath.training import loop as loop_module
-from napari_mtlpath.training.bags import Bag
-from napari_mtlpath.training.bags_job import BagsJob
-from napari_mtlpath.training.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
-from napari_mtlpath.training.config import parse_config
-from napari_mtlpath.training.report import Phase, TrainingReport
+from napari_mtlpath.training.bags.bags import Bag
+from napari_mtlpath.training.bags.bags_job import BagsJob
+from napari_mtlpath.training.config.train_config import parse_config
+from napari_mtlpath.training.loop import loop as loop_module
+from napari_mtlpath.training.loop.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
+from napari_mtlpath.training.loop.report import Phase, TrainingReport
 from napari_mtlpath.training.sources import bag_sources
-from napari_mtlpath.training.tile_data import cell_tiles
-from napari_mtlpath.training.tiles_job import TilesJob
+from napari_mtlpath.training.tile_training.tile_data import cell_tiles
+from napari_mtlpath.training.tile_training.tiles_job import TilesJob
 from napari_mtlpath.training.train import train
 from napari_mtlpath.zoo.card import read_model_card
 

@@ -9,11 +9,11 @@ import torch
 from table_job import TableJob, table_loop
 from torch import Tensor, nn
 
-from napari_mtlpath.training.averaging import round_to_float16
-from napari_mtlpath.training.checkpoint import CHECKPOINT_FILE
-from napari_mtlpath.training.job import WHOLE, Job, Validation
-from napari_mtlpath.training.loop import Loop, Optimisation
-from napari_mtlpath.training.report import Phase, TrainingReport
+from napari_mtlpath.training.loop.averaging import round_to_float16
+from napari_mtlpath.training.loop.checkpoint import CHECKPOINT_FILE
+from napari_mtlpath.training.loop.job import WHOLE, Job, Validation
+from napari_mtlpath.training.loop.loop import Loop, Optimisation
+from napari_mtlpath.training.loop.report import Phase, TrainingReport
 
 
 class LineJob(Job):

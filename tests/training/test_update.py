@@ -13,8 +13,8 @@ from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.plugins import PluginFolder
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.training.losses.supervised import task_loss
-from napari_mtlpath.training.multi_head import MultiHead
-from napari_mtlpath.training.update import Update
+from napari_mtlpath.training.step.update import Update
+from napari_mtlpath.training.tile_training.multi_head import MultiHead
 
 FOLDER = PluginFolder("napari_mtlpath.nn.aggregators", contract=Aggregator, noun="aggregator")
 TASKS: tuple[Task, ...] = (

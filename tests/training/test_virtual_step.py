@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from napari_mtlpath.balancing.balancer import parse
-from napari_mtlpath.training.update import Update
-from napari_mtlpath.training.virtual_step import validation_slopes
+from napari_mtlpath.training.step.update import Update
+from napari_mtlpath.training.step.virtual_step import validation_slopes
 
 NAMES = ("main", "helper", "stranger")
 RATE, DECAY = 0.3, 0.02

@@ -10,13 +10,13 @@ from made_cohort import cohort_config
 from table_job import TASKS, TableJob
 
 from napari_mtlpath.balancing.balancer import parse
-from napari_mtlpath.training import loop as loop_module
-from napari_mtlpath.training.distributed import Processes, joined
-from napari_mtlpath.training.job import Batch
-from napari_mtlpath.training.loop import Loop
-from napari_mtlpath.training.optimisation import Optimisation
+from napari_mtlpath.training.loop import loop as loop_module
+from napari_mtlpath.training.loop.distributed import Processes, joined
+from napari_mtlpath.training.loop.job import Batch
+from napari_mtlpath.training.loop.loop import Loop
+from napari_mtlpath.training.step.optimisation import Optimisation
+from napari_mtlpath.training.step.update import Update
 from napari_mtlpath.training.train import train
-from napari_mtlpath.training.update import Update
 
 DEATH = 7
 

@@ -254,7 +254,7 @@ def contrast(first, second):
 
 
 def test_a_whole_model_is_trained_from_a_config_and_tried_by_clicks(bench, tmp_path):
-    from napari_mtlpath.training.report import Phase, TrainingReport
+    from napari_mtlpath.training.loop.report import Phase, TrainingReport
 
     plain = {"epochs": 4, "steps": 4, "learning_rate": 0.1, "best_epoch": 1, "best_score": 0.9, "seconds": 1.0}
 

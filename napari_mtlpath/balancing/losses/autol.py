@@ -14,8 +14,8 @@ class AutoLambda(LearnsFromValidation):
 
     The weights :math:`\lambda_i \ge 0` descend the main tasks' validation loss after a virtual step of the module,
     :math:`L^{val}(\theta - \alpha (\nabla_\theta \sum_i \lambda_i L_i + \delta \theta))`. The derivative is computed by
-    ``napari_mtlpath.training.virtual_step`` and given to :meth:`learn`; here Adam without weight decay takes the step,
-    and the weights are kept from becoming negative.
+    ``napari_mtlpath.training.step.virtual_step`` and given to :meth:`learn`; here Adam without weight decay takes the
+    step, and the weights are kept from becoming negative.
 
     Parameters
     ----------

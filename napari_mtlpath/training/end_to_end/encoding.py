@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from napari_mtlpath.encoders.tile_network import forget_what_was_computed
 from napari_mtlpath.training.end_to_end.tiles import BagTiles, TilePool
-from napari_mtlpath.training.small_images import exact_on_small_images
+from napari_mtlpath.training.step.small_images import exact_on_small_images
 
 
 def learned_features(network: nn.Module, tiles: BagTiles, *, piece: int) -> Float[Tensor, "tile feature"]:

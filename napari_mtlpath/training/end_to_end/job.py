@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.encoders.load import find_encoder_card
-from napari_mtlpath.training.bags import Bag, BagSource
-from napari_mtlpath.training.bags_job import BagsJob
-from napari_mtlpath.training.config import BagsConfig
+from napari_mtlpath.training.bags.bags import Bag, BagSource
+from napari_mtlpath.training.bags.bags_job import BagsJob
+from napari_mtlpath.training.bags.run_predictions import RunName
+from napari_mtlpath.training.config.train_config import BagsConfig
 from napari_mtlpath.training.distillation import Teacher
 from napari_mtlpath.training.end_to_end.blocks import learning_parameters
 from napari_mtlpath.training.end_to_end.encoding import FreshFeatures, learned_features
 from napari_mtlpath.training.end_to_end.module import EncoderAndAggregator
 from napari_mtlpath.training.end_to_end.publish import publish_trained_encoder
 from napari_mtlpath.training.end_to_end.tiles import BagTiles
-from napari_mtlpath.training.job import Validation
-from napari_mtlpath.training.run_predictions import RunName
+from napari_mtlpath.training.loop.job import Validation
 
 LEAST_COSINE = 0.99
 """Between a tile's embedding and the one that came with the bag; less means other tiles or another encoder."""
@@ -46,7 +46,8 @@ class EndToEndJob(BagsJob):
     device
         Where to train.
     teacher, name
-        As for :class:`napari_mtlpath.training.bags_job.BagsJob`; a teacher answers features of the starting encoder.
+        As for :class:`napari_mtlpath.training.bags.bags_job.BagsJob`; a teacher answers features of the starting
+        encoder.
 
     Raises
     ------
@@ -111,7 +112,7 @@ class EndToEndJob(BagsJob):
         return [(factor, self.module.encoder_parameters())]
 
     def validate(self) -> Validation:
-        """Judge encoder and aggregator as they are now, as for :class:`napari_mtlpath.training.bags_job.BagsJob`."""
+        """Judge encoder and aggregator as they are now; see :class:`napari_mtlpath.training.bags.bags_job.BagsJob`."""
         self._fresh = self._fresh_features()
         return super().validate()
 

@@ -12,8 +12,8 @@ from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.encoders.load import ENCODERS_FOLDER, load_encoder
 from napari_mtlpath.encoders.save import save_encoder
 from napari_mtlpath.tiles.spec import TileSpec
-from napari_mtlpath.training.config import BagsConfig
-from napari_mtlpath.training.publish_encoder import CONFIG_FILE
+from napari_mtlpath.training.config.train_config import BagsConfig
+from napari_mtlpath.training.tile_training.publish_encoder import CONFIG_FILE
 
 SUFFIX = "-encoder"
 

@@ -17,8 +17,8 @@ from napari_mtlpath.slides.slide import Slide
 from napari_mtlpath.slides.slide_file import slide_file
 from napari_mtlpath.tiles.grid import TileGrid
 from napari_mtlpath.tiles.spec import TileSpec
+from napari_mtlpath.training.cohorts.feature_files import SlideTiles
 from napari_mtlpath.training.end_to_end.tiles import BagTiles, TilePool
-from napari_mtlpath.training.feature_files import SlideTiles
 from napari_mtlpath.units import Microns, TilePixels
 
 OPEN_SLIDES = 4

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from napari_mtlpath.balancing.balancer import DEFAULT, parse
-from napari_mtlpath.training.config_errors import sentences
-from napari_mtlpath.training.config_table import Table
+from napari_mtlpath.training.config.errors import sentences
+from napari_mtlpath.training.config.table import Table
 
 
 class TeachConfigError(ValueError):

@@ -13,11 +13,11 @@ from torch import Tensor
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
 from napari_mtlpath.tasks import Classification
-from napari_mtlpath.training.config_systems import DistillationTable
+from napari_mtlpath.training.bags.target_scaling import TargetScaling
+from napari_mtlpath.training.config.systems import DistillationTable
 from napari_mtlpath.training.distillation import distillation_losses
-from napari_mtlpath.training.job import Job, Validation
+from napari_mtlpath.training.loop.job import Job, Validation
 from napari_mtlpath.training.losses.supervised import task_loss
-from napari_mtlpath.training.target_scaling import TargetScaling
 from napari_mtlpath.training.teaching.composed_bags import BagComposer, ComposedBag, whole
 from napari_mtlpath.training.teaching.config import TeachConfig
 from napari_mtlpath.training.teaching.held_out import Judgement, judged, with_interval

@@ -12,10 +12,11 @@ import torch
 
 from napari_mtlpath.balancing.balancer import parse
 from napari_mtlpath.nn.aggregator import Aggregator
-from napari_mtlpath.training.checkpoint import load_checkpoint
-from napari_mtlpath.training.loop import Loop
-from napari_mtlpath.training.optimisation import Optimisation
-from napari_mtlpath.training.report import Phase, TrainingReport
+from napari_mtlpath.training.loop.checkpoint import load_checkpoint
+from napari_mtlpath.training.loop.loop import Loop
+from napari_mtlpath.training.loop.report import Phase, TrainingReport
+from napari_mtlpath.training.step.optimisation import Optimisation
+from napari_mtlpath.training.step.update import Update
 from napari_mtlpath.training.teaching.composed_bags import BagComposer
 from napari_mtlpath.training.teaching.config import TeachConfig
 from napari_mtlpath.training.teaching.draft import draft_model
@@ -26,7 +27,6 @@ from napari_mtlpath.training.teaching.learning import LearningPart
 from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
 from napari_mtlpath.training.teaching.report import Command, Taught, TeachPhase, TeachReport
 from napari_mtlpath.training.teaching.split import split
-from napari_mtlpath.training.update import Update
 from napari_mtlpath.zoo.device import pick_device
 from napari_mtlpath.zoo.model import SlideModel
 

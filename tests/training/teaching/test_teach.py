@@ -19,7 +19,7 @@ from taught_world import (
 )
 
 from napari_mtlpath.tasks import Classification, Regression
-from napari_mtlpath.training.checkpoint import CHECKPOINT_FILE
+from napari_mtlpath.training.loop.checkpoint import CHECKPOINT_FILE
 from napari_mtlpath.training.teaching import job as job_module
 from napari_mtlpath.training.teaching.job import TeachJob
 from napari_mtlpath.training.teaching.lesson import Lesson

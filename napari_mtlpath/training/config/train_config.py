@@ -1,0 +1,136 @@
+"""What `mtlpath train CONFIG.toml` reads: checked values, and errors that name the key."""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from napari_mtlpath.training.config.balancing import BalancingTable
+from napari_mtlpath.training.config.data import CellTiles, CohortBags, SmearBags, StainedBags, StainedTiles
+from napari_mtlpath.training.config.encoder import EncoderTrainingTable
+from napari_mtlpath.training.config.errors import sentences
+from napari_mtlpath.training.config.optimisation import OptimisationTable
+from napari_mtlpath.training.config.systems import DistillationTable, LossesTable, SamplingTable
+from napari_mtlpath.training.config.table import Table
+from napari_mtlpath.training.tile_training.augment import Augmentation
+
+
+class ConfigError(ValueError):
+    """A training config cannot be used; the message names the key, what was expected and what was found."""
+
+
+class CardTexts(Table):
+    """What a person reads on the card of the trained model."""
+
+    title: str = ""
+    summary: str = ""
+    made_for: str = ""
+    limits: str = ""
+    licence: str = "CC-BY-4.0"
+    attribution: str = ""
+
+
+class AugmentationTable(Table):
+    """The ``[augmentation]`` table; see :class:`napari_mtlpath.training.tile_training.augment.Augmentation`."""
+
+    dihedral: bool = True
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    zoom: float = Field(default=0.0, ge=0, le=1)
+    shift: float = Field(default=0.0, ge=0, le=0.5)
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    brightness: float = Field(default=0.0, ge=0, lt=1)
+    tint: float = Field(default=0.0, ge=0, lt=1)
+
+    def augmentation(self) -> Augmentation:
+        """Return the augmentation."""
+        return Augmentation(**self.model_dump())
+
+
+class EncoderTable(Table):
+    """Which network becomes the encoder: a family and its options, and where its first weights come from."""
+
+    family: str = "timm"
+    options: dict[str, Any] = Field(default_factory=dict)
+    start_from: str = ""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+
+
+class TilesConfig(Table):
+    """Training of a tile encoder with one head per task."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"balancing"})
+
+    kind: Literal["tiles"]
+    name: str = Field(min_length=1)
+    seed: int = 0
+    data: Annotated[CellTiles | StainedTiles, Field(discriminator="source")]
+    encoder: EncoderTable
+    optimisation: OptimisationTable
+    balancing: BalancingTable = BalancingTable()
+    augmentation: AugmentationTable = AugmentationTable()
+    card: CardTexts = CardTexts()
+
+
+class AggregatorTable(Table):
+    """Which aggregator learns, its options, and how much the labels of single tiles count, where there are any."""
+
+    name: str = "mecds"
+    options: dict[str, Any] = Field(default_factory=dict)
+    tile_weight: float = Field(default=0.0, ge=0)
+
+
+class BagsConfig(Table):
+    """Training of an aggregator on bags of one encoder's features, and of that encoder if a table says so."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"balancing", "losses", "sampling", "distillation", "encoder_training"})
+
+    kind: Literal["bags"]
+    name: str = Field(min_length=1)
+    seed: int = 0
+    encoder: str = Field(min_length=1)
+    encoder_training: EncoderTrainingTable | None = None
+    data: Annotated[SmearBags | StainedBags | CohortBags, Field(discriminator="source")]
+    aggregator: AggregatorTable = AggregatorTable()
+    optimisation: OptimisationTable
+    balancing: BalancingTable = BalancingTable()
+    losses: LossesTable = LossesTable()
+    sampling: SamplingTable = SamplingTable()
+    distillation: DistillationTable | None = None
+    card: CardTexts = CardTexts()
+
+
+TrainConfig = Annotated[TilesConfig | BagsConfig, Field(discriminator="kind")]
+"""Any training config."""
+
+
+def parse_config(tables: dict[str, Any], *, origin: str = "The config") -> TrainConfig:
+    """Return the config that `tables` describe.
+
+    Raises
+    ------
+    ConfigError
+        With one sentence per wrong key: its name, what is allowed, what was found.
+    """
+    try:
+        return TypeAdapter(TrainConfig).validate_python(tables)
+    except ValidationError as error:
+        raise ConfigError(f"{origin} cannot be used: {'; '.join(sentences(error, TrainConfig))}.") from error
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a training config from a TOML file; errors as for :func:`parse_config`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a training config at {path}; found none. Give the path of a TOML file.")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path.name} is not valid TOML: {error}.") from error
+    return parse_config(tables, origin=path.name)
+
+
+def config_key(config: TrainConfig) -> str:
+    """Return a SHA-256 digest of what a config says but for its card's texts; a checkpoint belongs to one."""
+    return hashlib.sha256(config.model_dump_json(exclude={"card"}).encode()).hexdigest()

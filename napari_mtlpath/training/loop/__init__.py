@@ -1,0 +1,1 @@
+"""Step after step to a finished model: epochs, checkpoints, reports, several processes."""

@@ -1,0 +1,1 @@
+"""Bags of simulated smears, composed while training."""

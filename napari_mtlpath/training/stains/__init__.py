@@ -1,0 +1,1 @@
+"""Tiles and bags of stained sections, labelled by stain separation."""

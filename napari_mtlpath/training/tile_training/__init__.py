@@ -1,0 +1,1 @@
+"""Training of tile encoders: tiles, their labels, and what is kept."""

@@ -250,6 +250,32 @@ def test_nothing_is_left_of_a_result_that_no_longer_holds(stage):
     assert session.overlay.outline
 
 
+def test_layers_wait_hidden_while_the_answers_of_the_chosen_task_are_to_come(stage):
+    """Removing them would stop the window for half a second: napari collects garbage with each layer removed."""
+    viewer, session, overlays = stage()
+    grid = grid_of(session.slide, 64.0)
+    ones, chosen = np.ones(grid.shape), np.ones(grid.shape, bool)
+    session.overlay = replace(session.overlay, outline=True)
+    session.result = result_of(heatmap(grid, ones), selected={"basophils": chosen})
+    overlays.update()
+    before = list(viewer.layers)
+    assert len(before) == 3  # slide, heatmap, outline
+    session.overlay = replace(session.overlay, task="neutrophils")
+    overlays.update()
+    assert list(viewer.layers) == before
+    assert [layer.visible for layer in before] == [True, False, False]
+    session.result = result_of(
+        heatmap(grid, ones), heatmap(grid, ones, task="neutrophils"), selected={"neutrophils": chosen}
+    )
+    overlays.update()
+    shown = layers_of_tasks(viewer)
+    assert (shown["basophils"].visible, shown["neutrophils"].visible) == (False, True)
+    assert before[2].visible
+    session.overlay = replace(session.overlay, task="basophils")
+    overlays.update()
+    assert (shown["basophils"].visible, shown["neutrophils"].visible) == (True, False)
+
+
 def test_a_new_layer_leaves_the_users_selection_alone(stage):
     viewer, session, overlays = stage()
     slide_layer = viewer.layers[0]

@@ -42,6 +42,7 @@ class OverlayLayers:
         self._heatmaps: dict[str, HeatmapLayer] = {}
         self._outline: OutlineLayer | None = None
         self._choice: OverlayChoice = session.overlay
+        self._hidden = False
         self._busy = False
         self._closed = False
         self._deleted: set[Layer] = set()
@@ -74,10 +75,12 @@ class OverlayLayers:
         heatmap = self._heatmap()
         self._busy = True
         try:
-            if heatmap is None:
-                self._clear(viewer)
-            else:
+            if heatmap is not None:
                 self._paint(viewer, heatmap, before)
+            elif self._is_awaited():
+                self._hide()
+            else:
+                self._clear(viewer)
         finally:
             self._busy = False
 
@@ -107,6 +110,18 @@ class OverlayLayers:
 
         return result.heatmaps.get((task, HeatmapKind(self._choice.kind.value)))
 
+    def _is_awaited(self) -> bool:
+        """Whether slide and model are those of the layers, and the answers of the chosen task are still to come."""
+        session = self._session
+        ours = all(any(shown.task is task for task in session.tasks) for shown in self._heatmaps.values())
+        return session.result is not None and self._choice.task is not None and ours
+
+    def _hide(self) -> None:
+        """Show nothing for the moment: taking a layer away costs half a second, in which napari collects garbage."""
+        self._hidden = True
+        for shown in (*self._heatmaps.values(), *((self._outline,) if self._outline is not None else ())):
+            shown.layer.visible = False
+
     def _paint(self, viewer: "ViewerModel", heatmap: "Heatmap", before: OverlayChoice) -> None:
         from napari_mtlpath.inference.heatmap import placement
 
@@ -128,10 +143,11 @@ class OverlayLayers:
         elif shown is not None:
             shown.choose(choice)
             shown.show(heatmap, where=where)
-        if (choice.task, choice.visible) != (before.task, before.visible):
+        if self._hidden or (choice.task, choice.visible) != (before.task, before.visible):
             for name, other in self._heatmaps.items():
                 other.layer.visible = choice.visible and name == choice.task
         self._paint_outline(viewer, where)
+        self._hidden = False
 
     def _paint_outline(self, viewer: "ViewerModel", where: "Placement") -> None:
         choice, result, slide = self._choice, self._session.result, self._session.slide
@@ -141,6 +157,8 @@ class OverlayLayers:
             return
         if self._outline is not None and self._outline.fits(selected):
             self._outline.show(selected, where=where)
+            if self._hidden:
+                self._outline.layer.visible = True
             return
         self._remove_outline(viewer)
         self._outline = OutlineLayer(selected, where=where, units=units_of(slide.resolution))

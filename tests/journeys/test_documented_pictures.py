@@ -9,6 +9,7 @@ from documented import IMAGES, difference, publish
 from PIL import Image
 from test_label_pictures import NAMES as LABEL_PICTURES
 from test_teach_a_task import PUBLISHED as TEACHING_PICTURES
+from test_teach_on_the_demo_smear import PUBLISHED as DEMO_PICTURES
 
 from napari_mtlpath.samples import sample
 from napari_mtlpath.session.overlay import OverlayKind
@@ -60,4 +61,5 @@ def _compare(launch: Launch, pictures: dict[str, str], folder: Path) -> None:
 def test_every_picture_on_a_page_is_made_here() -> None:
     pages = [*(IMAGES.parent).glob("*.md"), IMAGES.parents[1] / "README.md"]
     shown = {name for page in pages for name in re.findall(r"images/([\w.-]+)", page.read_text(encoding="utf-8"))}
-    assert shown == {*PICTURES.values(), *SMEAR_PICTURES.values(), *TEACHING_PICTURES.values(), *LABEL_PICTURES}
+    made = (PICTURES, SMEAR_PICTURES, TEACHING_PICTURES, DEMO_PICTURES)
+    assert shown == {name for pictures in made for name in pictures.values()} | set(LABEL_PICTURES)

@@ -84,10 +84,19 @@ class AnalysisKeeper:
         return token
 
     def do(self, job: Callable[[], object]) -> None:
-        """Run a short job on the background thread after everything asked for before; ignored once closed."""
+        """Run a short job on the background thread after everything asked for before; ignored once closed.
+
+        When Python itself is ending there are no new jobs for threads: the job then runs here.
+        """
         with self._lock:
-            if not self._closed:
+            if self._closed:
+                return
+            try:
                 self._steward.submit(_logged, job)
+                return
+            except RuntimeError:
+                logger.debug("Python is ending: no background thread takes a job any more.")
+        _logged(job)
 
     def look_at(self, rect: Rect | None) -> None:
         """Tell the analysis, now or when it starts, which part of the slide is visible; None forgets it."""

@@ -65,7 +65,7 @@ def duration_words(seconds: float) -> str:
     Examples
     --------
     >>> duration_words(8.4), duration_words(130), duration_words(7300)
-    ('8 s', '2 min 10 s', '2 h 2 min')
+    ('8 s', '2 min 10 s', '2 h 1 min')
     """
     whole = round(max(seconds, 0.0))
     if whole < MINUTE:

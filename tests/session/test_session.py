@@ -252,6 +252,22 @@ def test_closing_releases_everything_once(stage):
     assert not [t for t in threading.enumerate() if t.name.startswith("mtlpath-session")]
 
 
+def test_closing_while_python_ends_releases_everything_too(stage, monkeypatch):
+    """Python refuses new work for threads once it is ending, as when a script leaves a viewer open."""
+
+    def refuse(*_):
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    slide = FakeSlide()
+    stage.session.attach_slide(slide)
+    stage.session.set_model(fake_model())
+    stage.session.settle(5)
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor.submit", refuse)
+    stage.session.close()
+    assert slide.closings == 1
+    assert stage.store.closed
+
+
 def test_verbs_after_closing_do_nothing(stage):
     slide, late = FakeSlide(), FakeSlide("b" * 64)
     stage.session.attach_slide(slide)

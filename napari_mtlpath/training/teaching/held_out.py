@@ -57,6 +57,7 @@ def judged(task: Task, logits: Float[Tensor, "sample output"], labels: Float[Ten
 
     Examples
     --------
+    >>> import torch
     >>> judged(Classification(name="a"), torch.tensor([[-1.0], [1.0]]), torch.tensor([0.0, 1.0])).score
     1.0
     """

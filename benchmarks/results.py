@@ -267,11 +267,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="for the cohort and everything that is made")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.01, 0.005], help="witness rates of test slides")
     parser.add_argument(
-        "--train-rates", type=float, nargs="+", default=[0.01], help="rate, or range of rates, of slides to learn from"
+        "--train-rates",
+        type=float,
+        nargs="+",
+        default=[0.01, 0.1],
+        help="rate, or range of them, of slides to learn from",
     )
     parser.add_argument("--side", type=int, default=20, help="cells along each side of a slide")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="for the table of that name")
     parser.add_argument("--only", nargs="+", default=[], help="names of rows")
     parser.add_argument("--processes", type=int, default=1)

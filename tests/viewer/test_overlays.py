@@ -261,6 +261,7 @@ def test_layers_wait_hidden_while_the_answers_of_the_chosen_task_are_to_come(sta
     before = list(viewer.layers)
     assert len(before) == 3  # slide, heatmap, outline
     session.overlay = replace(session.overlay, task="neutrophils")
+    session.tasks = (replace(BASOPHILS), replace(NEUTROPHILS))  # equal: those of the model while it is being taught
     overlays.update()
     assert list(viewer.layers) == before
     assert [layer.visible for layer in before] == [True, False, False]

@@ -113,7 +113,7 @@ class OverlayLayers:
     def _is_awaited(self) -> bool:
         """Whether slide and model are those of the layers, and the answers of the chosen task are still to come."""
         session = self._session
-        ours = all(any(shown.task is task for task in session.tasks) for shown in self._heatmaps.values())
+        ours = all(shown.task in session.tasks for shown in self._heatmaps.values())
         return session.result is not None and self._choice.task is not None and ours
 
     def _hide(self) -> None:
@@ -131,7 +131,7 @@ class OverlayLayers:
             return
         where = placement(heatmap.grid, slide.resolution.mpp)
         shown = self._heatmaps.get(heatmap.task)
-        if shown is not None and shown.task is not task:  # another model with a task of the same name
+        if shown is not None and shown.task != task:  # another model with another task of the same name
             self._clear(viewer)
             shown = None
         if shown is None and choice.visible:

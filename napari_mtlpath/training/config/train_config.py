@@ -7,45 +7,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from napari_mtlpath.training.config.augmentation import AugmentationTable
 from napari_mtlpath.training.config.balancing import BalancingTable
+from napari_mtlpath.training.config.card import CardTexts
 from napari_mtlpath.training.config.data import CellTiles, CohortBags, SmearBags, StainedBags, StainedTiles
 from napari_mtlpath.training.config.encoder import EncoderTrainingTable
 from napari_mtlpath.training.config.errors import sentences
 from napari_mtlpath.training.config.optimisation import OptimisationTable
 from napari_mtlpath.training.config.systems import DistillationTable, LossesTable, SamplingTable
 from napari_mtlpath.training.config.table import Table
-from napari_mtlpath.training.tile_training.augment import Augmentation
 
 
 class ConfigError(ValueError):
     """A training config cannot be used; the message names the key, what was expected and what was found."""
-
-
-class CardTexts(Table):
-    """What a person reads on the card of the trained model."""
-
-    title: str = ""
-    summary: str = ""
-    made_for: str = ""
-    limits: str = ""
-    licence: str = "CC-BY-4.0"
-    attribution: str = ""
-
-
-class AugmentationTable(Table):
-    """The ``[augmentation]`` table; see :class:`napari_mtlpath.training.tile_training.augment.Augmentation`."""
-
-    dihedral: bool = True
-    rotation: float = Field(default=0.0, ge=0, le=180)
-    zoom: float = Field(default=0.0, ge=0, le=1)
-    shift: float = Field(default=0.0, ge=0, le=0.5)
-    contrast: float = Field(default=0.0, ge=0, lt=1)
-    brightness: float = Field(default=0.0, ge=0, lt=1)
-    tint: float = Field(default=0.0, ge=0, lt=1)
-
-    def augmentation(self) -> Augmentation:
-        """Return the augmentation."""
-        return Augmentation(**self.model_dump())
 
 
 class EncoderTable(Table):

@@ -110,7 +110,7 @@ def _teach(
         parent,
         lesson,
         settings,
-        references=reference_bags(store, parent, lesson),
+        references=reference_bags(store, parent, lesson.bags),
         folder=folder,
         resume=resume,
         retrain=retrain,

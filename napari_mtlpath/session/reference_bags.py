@@ -1,18 +1,22 @@
 """The bags on which the forgetting guard compares: what the model's encoder has left in the feature store."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from napari_mtlpath.features.key import FeatureKey
 from napari_mtlpath.features.store import FeatureStore
-from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
+from napari_mtlpath.training.teaching.lesson import TaughtBag
 from napari_mtlpath.zoo.model import SlideModel
 
 MOST_TILES = 100_000
 """Tiles of cached slides beyond which those unused for longest are left out: they are all held in memory."""
 
 
-def reference_bags(store: FeatureStore, model: SlideModel, lesson: Lesson) -> tuple[TaughtBag, ...]:
-    """Return the lesson's bags and every other bag that the store holds of the same encoder and tiles. Reads files.
+def reference_bags(
+    store: FeatureStore, model: SlideModel, taught: Sequence[TaughtBag] = ()
+) -> tuple[TaughtBag, ...]:
+    """Return a lesson's bags and every other bag that the store holds of the same encoder and tiles. Reads files.
 
     Parameters
     ----------
@@ -20,15 +24,15 @@ def reference_bags(store: FeatureStore, model: SlideModel, lesson: Lesson) -> tu
         Embeddings on disk.
     model
         Whose encoder and tile spec count.
-    lesson
-        Its slides come first and only once.
+    taught
+        Bags of lessons; they come first, each slide only once.
 
     Returns
     -------
     The bags without labels. Where a tile lies on its slide is not in the store: `positions` of the others are
     their tiles' numbers, and `centres_um` is unknown.
     """
-    found = [_without_labels(bag) for bag in lesson.bags]
+    found = [_without_labels(bag) for bag in {bag.fingerprint: bag for bag in taught}.values()]
     seen, room = {bag.fingerprint for bag in found}, MOST_TILES
     for text in reversed(store.keys()):
         key = _key_of(text, model)

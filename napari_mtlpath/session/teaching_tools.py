@@ -34,7 +34,7 @@ def cached_bags(session: "Session", model: "SlideModel", lesson: "Lesson") -> "t
     """Return every bag that the model's encoder has left in the store, and the lesson's: the guard's references."""
     from napari_mtlpath.session.reference_bags import reference_bags  # numpy and torch, which the caller needs anyway
 
-    return reference_bags(session.store, model, lesson)
+    return reference_bags(session.store, model, lesson.bags)
 
 
 def training(
@@ -79,10 +79,12 @@ def save_taught(taught: Any, folder: Path) -> "ModelCard":  # noqa: ANN401 - wha
 
 
 def save_without(model: "SlideModel", task: str, folder: Path) -> "ModelCard":
-    """Save a model without one of its taught tasks."""
+    """Save a model without one of its tasks; the others are compared on every slide that the store knows."""
+    from napari_mtlpath.features.store import FeatureStore
+    from napari_mtlpath.session.reference_bags import reference_bags
     from napari_mtlpath.training.teaching.taught_model import remove_task
 
-    return remove_task(model, task, folder)
+    return remove_task(model, task, folder, references=reference_bags(FeatureStore(), model))
 
 
 @dataclass(frozen=True, kw_only=True)

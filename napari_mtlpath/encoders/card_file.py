@@ -81,7 +81,7 @@ def plain_values(card: object) -> dict[str, Any]:
     """Return a card as plain values: without its folder and without what is empty, so that new keys change nothing."""
     kind: type[Any] = type(card)
     values: dict[str, Any] = _adapter(kind).dump_python(card, mode="json")
-    return {key: value for key, value in values.items() if key != "folder" and value not in ("", None, {})}
+    return {key: value for key, value in values.items() if key != "folder" and value not in ("", None, {}, [])}
 
 
 def write_toml(card: object, *, version: int, architecture: Mapping[str, Any], without: tuple[str, ...]) -> str:

@@ -56,6 +56,9 @@ class ModelCard:
     tile_labels
         By task that learned from labelled tiles, how many: its answers tile by tile are shown although the model's
         first tasks learned from whole slides alone.
+    tile_tasks
+        Tasks that are asked of each tile: the model's answer about a slide is the mean over its tiles, never a
+        prediction about the slide, and has to be called so.
     provenance
         Data, seed, machine, command.
     weights_sha256
@@ -85,6 +88,7 @@ class ModelCard:
     conformal: dict[str, dict[str, float | str | list[float]]] = field(default_factory=dict)
     slide_labels_only: bool = False
     tile_labels: dict[str, int] = field(default_factory=dict)
+    tile_tasks: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     folder: Path | None = None
@@ -99,6 +103,9 @@ class ModelCard:
         strangers = sorted({*self.calibration, *self.operating_points, *self.conformal} - set(names))
         if strangers:
             raise ValueError(f"Model {self.name!r} is calibrated for {strangers}, which are none of its tasks {names}.")
+        unknown = sorted(set(self.tile_tasks) - set(names))
+        if unknown:
+            raise ValueError(f"Model {self.name!r} names {unknown} in tile_tasks, which are none of its tasks {names}.")
 
     def task(self, name: str) -> Task:
         """Return the task called `name`; raise ValueError naming the known ones."""

@@ -36,7 +36,7 @@ def test_rate_never_rises_again_however_many_steps_an_epoch_has(pace: Pace, tmp_
     assert len(rates) == 90
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == pytest.approx(1e-2)
-    assert len(set(rates)) == (90 if pace is Pace.STEP else 2)
+    assert len(set(rates)) == {Pace.STEP: 90, Pace.EPOCH: 2, Pace.CONSTANT: 1}[pace]
 
 
 def test_rate_per_epoch_follows_the_cosine_of_the_epochs(tmp_path: Path):

@@ -102,6 +102,18 @@ class Job(ABC):
         """Return parameters of the module whose learning rate is the config's times a number; by default none."""
         return ()
 
+    def begin_step(self, step: int, *, rate: float) -> float:
+        """Prepare the module for a step and return the learning rate at it, by default the planned `rate`.
+
+        Parameters
+        ----------
+        step
+            Steps that the training has taken before, those of earlier epochs included.
+        rate
+            What the settings' schedule plans for it.
+        """
+        return rate
+
     def warnings(self) -> list[str]:
         """Return what a person should know about the data before training starts, one sentence each."""
         return []

@@ -188,8 +188,9 @@ class Loop:
 
     def _take(self, batches: list[Batch]) -> bool:
         """Take one step; return False, and say why in `_stopped`, if training must end here."""
-        self.optimisation.set_learning_rate(self.settings.learning_rate * self._factor())
         steps = self.epoch * self.steps_per_epoch + self.step
+        rate = self.job.begin_step(steps, rate=self.settings.learning_rate * self._factor())
+        self.optimisation.set_learning_rate(rate)
         cosines = self.cosines_every > 0 and steps % self.cosines_every == 0
         with self.random.active():
             try:
@@ -269,8 +270,10 @@ class Loop:
 
     def _factor(self) -> float:
         warmup = min(1.0, self.settings.warmup_epochs / self.settings.epochs)
-        within = self.step / self.steps_per_epoch if self.settings.schedule is Pace.STEP else 0.0
-        return cosine_factor((self.epoch + within) / self.settings.epochs, warmup=warmup)
+        within = self.step / self.steps_per_epoch if self.settings.schedule is not Pace.EPOCH else 0.0
+        progress = (self.epoch + within) / self.settings.epochs
+        stays = self.settings.schedule is Pace.CONSTANT and progress >= warmup
+        return 1.0 if stays else cosine_factor(progress, warmup=warmup)
 
     def _facts(self) -> dict[str, str | int | float]:
         return {

@@ -27,6 +27,14 @@ class Pace(StrEnum):
 
     STEP = "step"
     EPOCH = "epoch"
+    CONSTANT = "constant"
+
+
+class Optimizer(StrEnum):
+    """What moves the weights along their gradients."""
+
+    ADAMW = "adamw"
+    SGD = "sgd"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +46,13 @@ class Optimisation:
     epochs
         Planned passes.
     learning_rate
-        Initial rate of AdamW, followed by one cosine to 0 over the whole training.
+        Initial rate, followed by one cosine to 0 over the whole training.
     weight_decay
         Decoupled, on weights of two or more dimensions only.
     warmup_epochs
         Epochs of linear rise before the cosine.
     schedule
-        Whether the rate changes with every optimisation step or with every epoch.
+        Whether the rate falls with every optimisation step, with every epoch, or stays constant after its rise.
     clip_norm
         Largest norm of the gradient of all parameters together.
     average
@@ -57,6 +65,10 @@ class Optimisation:
         Batches whose gradients are added up for one step; the result is that of one batch of all of them.
     precision
         What the forward pass computes in.
+    optimizer
+        AdamW, or stochastic gradient descent with `momentum`, to whose gradients the weight decay is added.
+    momentum
+        Share of the former step that the next one keeps, 0 to below 1; of stochastic gradient descent alone.
     """
 
     epochs: int
@@ -70,6 +82,8 @@ class Optimisation:
     main_task: str = ""
     accumulate: int = 1
     precision: Precision = Precision.FLOAT32
+    optimizer: Optimizer = Optimizer.ADAMW
+    momentum: float = 0.9
 
 
 FACTOR = "factor"
@@ -106,6 +120,15 @@ def parameter_groups(
     for factor, parameters in apart:
         groups += [group | {FACTOR: factor} for group in _decayed_or_not(parameters, weight_decay)]
     return groups
+
+
+def make_optimizer(groups: list[dict[str, Any]], settings: Optimisation) -> torch.optim.Optimizer:
+    """Return the optimizer that the settings ask for; parameters without a gradient it leaves as they are."""
+    match settings.optimizer:
+        case Optimizer.ADAMW:
+            return torch.optim.AdamW(groups, lr=settings.learning_rate)
+        case Optimizer.SGD:
+            return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
 
 
 def _decayed_or_not(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

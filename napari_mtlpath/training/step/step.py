@@ -17,7 +17,13 @@ from napari_mtlpath.training.loop.private_random import PrivateRandom
 from napari_mtlpath.training.step.gathered import GatheredGradients
 from napari_mtlpath.training.step.loss_scale import LossScale
 from napari_mtlpath.training.step.memory import is_out_of_memory, release_memory
-from napari_mtlpath.training.step.optimisation import FACTOR, Optimisation, Precision, parameter_groups
+from napari_mtlpath.training.step.optimisation import (
+    FACTOR,
+    Optimisation,
+    Precision,
+    make_optimizer,
+    parameter_groups,
+)
 from napari_mtlpath.training.step.small_images import exact_on_small_images
 from napari_mtlpath.training.step.update import StepFacts, Update
 
@@ -38,7 +44,7 @@ class Outcome:
 
 
 class Step:
-    """Takes optimisation steps with AdamW.
+    """Takes optimisation steps.
 
     A step of one batch in one process computes its gradients directly. Otherwise (several batches, processes, or a loss
     scale) the gradients of each task are summed over all parts first, each weighted by its share of the task's labels,
@@ -89,7 +95,7 @@ class Step:
         groups = parameter_groups(
             job.module, settings.weight_decay, undecayed=update.own_parameters(), factors=job.rate_factors()
         )
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        self.optimizer = make_optimizer(groups, settings)
         self.average = WeightAverage(job.module, decay=settings.average)
 
     def take(self, batches: Sequence[Batch], *, cosines: bool = False) -> Outcome:

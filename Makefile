@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: venv  ## open a sample slide with a trained model working (SLIDE=path for your own); screenshots without a display
 	@$(VENV)/bin/mtlpath demo $(SLIDE)
 
-test: venv  ## run every check: ruff, mypy, import contracts, manifest, pytest (PYTEST_ARGS="-k words" for some)
+test: venv  ## run every check: pytest on every core, ruff, mypy, import contracts, manifest (PYTEST_ARGS="-k words" for some)
 	@.ci/checks $(VENV)
 
 bench: venv  ## measure against peers and limits; writes JSON below build/bench/ (BENCH="reading display" for some)

@@ -1,27 +1,66 @@
-"""Fixtures that every test may use: shape checks at run time, isolated folders, synthetic and real slides."""
+"""Fixtures that every test may use: shape checks at run time, isolated folders, synthetic and real slides.
+
+And how ``pytest -n`` deals out the tests: files whole, and all that need the screen to one process.
+"""
 
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from jaxtyping import install_import_hook
 
-os.environ.setdefault("NAPARI_CONFIG", str(Path(tempfile.mkdtemp(prefix="napari-config-")) / "settings.yaml"))
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+# Each process has its own: the ones that pytest-xdist starts inherit the first one's environment.
+os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(prefix="napari-config-")) / "settings.yaml")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-torch.set_num_threads(1)
-install_import_hook(
-    [
-        "napari_mtlpath.nn",
-        "napari_mtlpath.balancing",
-        "napari_mtlpath.encoders",
-        "napari_mtlpath.training",
-        "napari_mtlpath.inference",
-        "napari_mtlpath.evaluation",
-    ],
-    "beartype.beartype",
-)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that tests start
+
+SCREEN_FOLDERS = ("tests/viewer/", "tests/journeys/")
+"""What has windows. They share one screen and its focus, so one process runs them one after the other."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check shapes at run time, where tests run: not in the process that only deals them out."""
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        return
+    import torch
+
+    torch.set_num_threads(1)
+    install_import_hook(
+        [
+            "napari_mtlpath.nn",
+            "napari_mtlpath.balancing",
+            "napari_mtlpath.encoders",
+            "napari_mtlpath.training",
+            "napari_mtlpath.inference",
+            "napari_mtlpath.evaluation",
+        ],
+        "beartype.beartype",
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> "LoadScopeScheduling":
+    """Deal out whole files, as their fixtures are made once per file; the screen's first, which take longest."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneScreen(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "screen" if nodeid.startswith(SCREEN_FOLDERS) else nodeid.split("::", 1)[0]
+
+    config.option.loadscopereorder = False  # in the order below, not by their number of tests
+    return OneScreen(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what needs the screen, where tests are dealt out: the others fill the gaps."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(SCREEN_FOLDERS))
 
 
 def _data_folder() -> Path | None:

@@ -16,7 +16,7 @@ from napari_mtlpath.session.overlay import OverlayKind
 from napari_mtlpath.viewer.launch import Launch, photograph
 from napari_mtlpath.zoo.load import list_models
 
-pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.timeout(600)]
 
 MODEL = "tissue-mecds"
 TASK = "nuclei"

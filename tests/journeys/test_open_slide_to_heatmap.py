@@ -13,7 +13,7 @@ from synthetic import tissue, write_aperio_like
 from napari_mtlpath.folders import data_folder
 from napari_mtlpath.session.session import Session
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(600)
 
 CHECKOUT = Path(__file__).parents[2]
 PICTURES = CHECKOUT / "build" / "journeys"

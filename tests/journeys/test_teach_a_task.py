@@ -14,7 +14,7 @@ from teaching_journey import Hand, label_by_clicks, write_cell_smear, write_igno
 from napari_mtlpath.folders import data_folder
 from napari_mtlpath.session.teaching_view import TeachingPhase
 
-pytestmark = [pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(600)]
 
 PICTURES = Path(__file__).parents[2] / "build" / "journeys"
 PUBLISHED = {"teach-paused.png": "teach-labels.png"}

@@ -17,7 +17,7 @@ from napari_mtlpath.simulation.cells import load_cells
 from napari_mtlpath.simulation.smear import Composer, SmearSpec
 from napari_mtlpath.simulation.smear_file import read_truth, truth_path, write_smear
 
-pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.timeout(600)]
 
 PICTURES = Path(__file__).parents[2] / "build" / "journeys"
 PUBLISHED = {"smear-learning.png": "teach-smear.png", "smear-saved-light.png": "teach-smear-light.png"}

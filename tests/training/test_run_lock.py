@@ -35,7 +35,10 @@ def test_lock_of_a_dead_process_is_taken_over(tmp_path: Path):
     assert not (tmp_path / LOCK_FILE).exists()
 
 
-@pytest.mark.parametrize("holder", [f"{os.getppid()} on {HERE}", f"{os.getpid()} on another-machine", ""])
+HOLDERS = {"alive": f"{os.getppid()} on {HERE}", "elsewhere": f"{os.getpid()} on another-machine", "unknown": ""}
+
+
+@pytest.mark.parametrize("holder", HOLDERS.values(), ids=HOLDERS.keys())
 def test_lock_that_may_be_held_is_respected(holder: str, tmp_path: Path):
     (tmp_path / LOCK_FILE).write_text(holder, encoding="utf-8")
     with pytest.raises(BlockingIOError, match=r"delete .*training\.lock"), locked(tmp_path):

@@ -19,7 +19,7 @@ from napari_mtlpath.units import Microns, TilePixels
 from napari_mtlpath.zoo.card import ModelCard
 from napari_mtlpath.zoo.save import save_model
 
-pytestmark = [pytest.mark.gui, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.gui, pytest.mark.timeout(600)]
 
 TASKS = (Classification(name="witness"),)
 OPTIONS = {"width": 16, "heads": 2, "blocks": 1}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.gui, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.gui, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

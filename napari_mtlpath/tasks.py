@@ -1,6 +1,7 @@
 """What a model is asked about a slide or a tile: tasks, as values."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -76,5 +77,96 @@ class Regression:
         return 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Segmentation:
+    """A task that gives every pixel of a tile one of several classes.
+
+    Attributes
+    ----------
+    name, title, question
+        As in :class:`Classification`.
+    classes
+        Class names in the order of the outputs; the first one is the background, which nobody asked for.
+
+    Examples
+    --------
+    >>> Segmentation(name="cell_parts", classes=("background", "cytoplasm", "nucleus")).outputs
+    3
+    """
+
+    name: str
+    classes: tuple[str, ...] = ("background", "object")
+    title: str = ""
+    question: str = ""
+    kind: str = field(default="segmentation", init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise ValueError(
+                f"Task {self.name!r} needs a background and at least one more class, all different; "
+                f"found {self.classes}."
+            )
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs per pixel: one per class, the background included."""
+        return len(self.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelRegression:
+    """A task that gives every pixel of a tile a number.
+
+    Attributes
+    ----------
+    name, title, question
+        As in :class:`Classification`.
+    unit, low, high
+        As in :class:`Regression`.
+    """
+
+    name: str
+    unit: str = ""
+    low: float = 0.0
+    high: float = 1.0
+    title: str = ""
+    question: str = ""
+    kind: str = field(default="pixel_regression", init=False)
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"Task {self.name!r} needs low < high; found {self.low} and {self.high}.")
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs per pixel."""
+        return 1
+
+
 Task: TypeAlias = Classification | Regression
-"""Any task of a model."""
+"""A task with one answer for what is looked at as a whole: a tile, or a slide."""
+
+PixelTask: TypeAlias = Segmentation | PixelRegression
+"""A task with an answer for every pixel."""
+
+AnyTask: TypeAlias = Classification | Regression | Segmentation | PixelRegression
+"""Any task of a pixel model, which answers tasks of both sorts."""
+
+
+def whole_tasks(tasks: Iterable[AnyTask]) -> tuple[Task, ...]:
+    """Return tasks that are asked of tiles or slides as a whole.
+
+    Raises
+    ------
+    ValueError
+        If one of them asks about every pixel.
+    """
+    kept: list[Task] = []
+    for task in tasks:
+        if isinstance(task, Segmentation | PixelRegression):
+            raise ValueError(
+                f"Task {task.name!r} asks about every pixel ({task.kind}), and this model answers about whole tiles "
+                "or slides. Leave the task out, or train a pixel model (kind = 'pixels')."
+            )
+        kept.append(task)
+    return tuple(kept)

@@ -84,12 +84,15 @@ def plain_values(card: object) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key != "folder" and value not in ("", None, {}, [])}
 
 
-def write_toml(card: object, *, version: int, architecture: Mapping[str, Any], without: tuple[str, ...]) -> str:
-    """Return a card as TOML: format first, empty values left out, tables last."""
+def write_toml(
+    card: object, *, version: int, architecture: Mapping[str, Any], without: tuple[str, ...], kind: str = ""
+) -> str:
+    """Return a card as TOML: format and kind first, empty values left out, tables last."""
     plain = {key: value for key, value in plain_values(card).items() if key not in without}
     scalars = {key: value for key, value in plain.items() if not isinstance(value, dict)}
     tables = {key: value for key, value in plain.items() if isinstance(value, dict)}
-    return tomli_w.dumps({"format": version, **scalars, "architecture": dict(architecture), **tables})
+    said = {"format": version, **({"kind": kind} if kind else {})}
+    return tomli_w.dumps({**said, **scalars, "architecture": dict(architecture), **tables})
 
 
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}

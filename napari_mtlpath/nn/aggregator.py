@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from napari_mtlpath.nn.options import nearest
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.nn.representation import Representation
-from napari_mtlpath.tasks import Task
+from napari_mtlpath.tasks import AnyTask, Task, whole_tasks
 
 
 class Aggregator(nn.Module, ABC):
@@ -110,9 +110,9 @@ class Aggregator(nn.Module, ABC):
         return names.index(task)
 
 
-def check_tasks(tasks: Sequence[Task]) -> tuple[Task, ...]:
-    """Return `tasks` as a tuple; raise ValueError when there is none or two share a name."""
+def check_tasks(tasks: Sequence[AnyTask]) -> tuple[Task, ...]:
+    """Return `tasks` as a tuple; raise ValueError when there is none, two share a name or one asks about pixels."""
     names = [task.name for task in tasks]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"A model needs at least one task, each with a name of its own; found {names}.")
-    return tuple(tasks)
+    return whole_tasks(tasks)

@@ -14,7 +14,7 @@ from napari_mtlpath.tables.labels import labels_of
 from napari_mtlpath.tables.problems import Problems, lines_of, nearest
 from napari_mtlpath.tables.rules import TableRules
 from napari_mtlpath.tables.sheet import Sheet, read_sheet
-from napari_mtlpath.tasks import Classification, Task
+from napari_mtlpath.tasks import AnyTask, Classification, Task, whole_tasks
 
 FEW_PATIENTS = 5
 """Patients with a class below which no split can hold the class on every side with any certainty."""
@@ -27,7 +27,7 @@ def read_cohort(
     slide_table: Path,
     clinical_table: Path | None = None,
     *,
-    tasks: Sequence[Task] | None = None,
+    tasks: Sequence[AnyTask] | None = None,
     features: Path | None = None,
     rules: TableRules = TableRules(),  # noqa: B008  a frozen value
 ) -> Cohort:
@@ -55,6 +55,8 @@ def read_cohort(
     ------
     TableError
         With everything that is wrong, by file, row and column.
+    ValueError
+        If a task asks about pixels, of which a table can say nothing.
 
     Examples
     --------
@@ -67,18 +69,19 @@ def read_cohort(
     >>> cohort.notes[0]
     "cohort.csv, column 'MSI': taken for a classification with the classes 'no' and 'yes', the second positive."
     """
+    given = None if tasks is None else whole_tasks(tasks)
     problems = Problems()
     slides_sheet = read_sheet(slide_table, problems)
     labels_sheet = slides_sheet if clinical_table is None else read_sheet(clinical_table, problems)
     if slides_sheet is None or labels_sheet is None:
         problems.raise_faults()
         raise ValueError(f"The tables of {slide_table.name} cannot be read.")
-    _check_columns(slides_sheet, labels_sheet, tasks, rules, problems)
+    _check_columns(slides_sheet, labels_sheet, given, rules, problems)
     slides = _slides(slides_sheet, rules, problems)
     if features is not None:
         rows = {name: slide.row for name, slide in slides.items()}
         check_feature_files(rows, features, file=slides_sheet.file, rules=rules, problems=problems)
-    asked = tuple(tasks) if tasks is not None else _inferred(slides_sheet, labels_sheet, rules, problems)
+    asked = given if given is not None else _inferred(slides_sheet, labels_sheet, rules, problems)
     asked_here = [task for task in asked if task.name in labels_sheet.columns]
     labels = _labels(labels_sheet, asked_here, rules, problems, one_table=labels_sheet is slides_sheet)
     patients = _joined(slides, labels, slides_sheet, labels_sheet, rules, problems)

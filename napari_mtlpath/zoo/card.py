@@ -1,13 +1,14 @@
 """The card of a slide model: what `model.toml` says about it, as a checked value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import ConfigDict
 
 from napari_mtlpath.encoders.card_file import CardError, check_name, pop_table, read_toml, validated, write_toml
-from napari_mtlpath.tasks import Classification, Regression, Task
+from napari_mtlpath.tasks import AnyTask, Classification, Regression, Task
 from napari_mtlpath.tiles.spec import TileSpec
 
 MODEL_FILE = "model.toml"
@@ -16,6 +17,11 @@ FORMAT = 1
 """Version of the layout of `model.toml`."""
 
 MAX_TASKS = 256
+
+PIXELS = "pixels"
+"""What the card of a pixel model says under ``kind``; that of a slide model says nothing."""
+
+KnownTask = TypeVar("KnownTask", bound=AnyTask)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +133,13 @@ def read_model_card(folder: Path) -> ModelCard:
     """
     what = f"The card {MODEL_FILE} of model {folder.name!r}"
     tables = read_toml(folder / MODEL_FILE, newest=FORMAT)
-    architecture = pop_table(tables, "architecture", MODEL_FILE)
-    listed = tables.pop("tasks", None)
-    if not isinstance(listed, list):
+    if tables.get("kind") == PIXELS:
         raise CardError(
-            f"{what} needs its tasks as [[tasks]] tables; found {'none' if listed is None else repr(listed)}."
+            f"Model {folder.name!r} is a pixel model: it answers about pixels and tiles, not about slides, and no task "
+            "can be added to it in isolation, because its tasks share what they learn. Choose a slide model here."
         )
-    tables["tasks"] = tuple(_task(entry, what=what) for entry in listed)
+    architecture = pop_table(tables, "architecture", MODEL_FILE)
+    tables["tasks"] = read_tasks(tables, {"classification": Classification, "regression": Regression}, what=what)
     tables |= {"aggregator": architecture.pop("aggregator", ""), "options": architecture, "folder": folder}
     return validated(ModelCard, tables, what=what)
 
@@ -144,10 +150,26 @@ def model_toml(card: ModelCard) -> str:
     return write_toml(card, version=FORMAT, architecture=architecture, without=("aggregator", "options"))
 
 
-def _task(entry: object, *, what: str) -> Task:
-    kinds: dict[object, type[Task]] = {"classification": Classification, "regression": Regression}
+def read_tasks(tables: dict[str, Any], kinds: Mapping[str, type[KnownTask]], *, what: str) -> tuple[KnownTask, ...]:
+    """Take the ``[[tasks]]`` tables off a card and return them as tasks of the kinds given by name.
+
+    Raises
+    ------
+    CardError
+        If they are missing, or one is of another kind or not valid.
+    """
+    listed = tables.pop("tasks", None)
+    if not isinstance(listed, list):
+        raise CardError(
+            f"{what} needs its tasks as [[tasks]] tables; found {'none' if listed is None else repr(listed)}."
+        )
+    return tuple(_task(entry, kinds, what=what) for entry in listed)
+
+
+def _task(entry: object, kinds: Mapping[str, type[KnownTask]], *, what: str) -> KnownTask:
     kind = entry.get("kind") if isinstance(entry, dict) else None
-    if not isinstance(entry, dict) or kind not in kinds:
-        raise CardError(f"{what} needs kind = 'classification' or 'regression' in each of [[tasks]]; found {kind!r}.")
+    if not isinstance(entry, dict) or not isinstance(kind, str) or kind not in kinds:
+        names = " or ".join(map(repr, kinds))
+        raise CardError(f"{what} needs kind = {names} in each of [[tasks]]; found {kind!r}.")
     values = {key: value for key, value in entry.items() if key != "kind"}
     return validated(kinds[kind], values, what=f"{what}, task {entry.get('name', '?')!r},")

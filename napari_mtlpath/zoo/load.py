@@ -1,8 +1,6 @@
 """Name -> ready slide model, and the list of the models that there are."""
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +12,6 @@ from napari_mtlpath.encoders.computing import encoder_for
 from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.encoders.load import EncoderNotFound, build_encoder, find_encoder_card, refuse_pickles
 from napari_mtlpath.encoders.precision import Precision, with_precision
-from napari_mtlpath.folders import PATIENTS_SUFFIX, model_folders
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.plugins import PluginFolder
 from napari_mtlpath.weights import check_fit, load_weights, read_weights
@@ -22,6 +19,10 @@ from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, read_m
 from napari_mtlpath.zoo.device import pick_device
 from napari_mtlpath.zoo.model import SlideModel
 from napari_mtlpath.zoo.own_encoder import own_encoder
+from napari_mtlpath.zoo.pixel_card import PIXEL_MODELS_FOLDER
+from napari_mtlpath.zoo.places import BrokenModel as BrokenModel  # callers of `list_models` know it from here
+from napari_mtlpath.zoo.places import ModelNotFound as ModelNotFound
+from napari_mtlpath.zoo.places import find, not_found, scan
 
 MODELS_FOLDER = "slide-models"
 
@@ -30,19 +31,6 @@ AGGREGATORS: PluginFolder[Aggregator] = PluginFolder(
     contract=Aggregator,  # type: ignore[type-abstract]  # a contract is abstract by nature
     noun="aggregator",
 )
-
-
-class ModelNotFound(FileNotFoundError):
-    """No slide model has that name; the message names the nearest one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BrokenModel:
-    """A folder among the models whose card cannot be used, with the reason in one sentence."""
-
-    name: str
-    folder: Path
-    reason: str
 
 
 def load_model(
@@ -89,55 +77,25 @@ def load_model(
 
 def list_models() -> tuple[ModelCard, ...]:
     """Return the cards of all slide models that can be read, by name; the first of a name hides later ones."""
-    return tuple(entry for entry in _scan() if isinstance(entry, ModelCard))
+    entries = scan(MODELS_FOLDER, read_model_card).values()
+    return tuple(entry for entry in entries if isinstance(entry, ModelCard))
 
 
 def broken_models() -> tuple[BrokenModel, ...]:
     """Return the folders among the slide models whose card cannot be used, each with its reason."""
-    return tuple(entry for entry in _scan() if isinstance(entry, BrokenModel))
+    entries = scan(MODELS_FOLDER, read_model_card).values()
+    return tuple(entry for entry in entries if isinstance(entry, BrokenModel))
 
 
 def find_model(name_or_path: str | Path) -> Path:
     """Return the folder of a slide model by name or path; raise ModelNotFound with the nearest name."""
-    name, path = str(name_or_path), Path(name_or_path)
-    if (path / MODEL_FILE).is_file():
-        return path
-    for folder in model_folders():
-        # A name, not a path: `..` and separators never lead out of the models folder.
-        if path.name == name and (folder / MODELS_FOLDER / name).is_dir():
-            return folder / MODELS_FOLDER / name
-    known = [entry.name for entry in _scan()]
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ModelNotFound(
-        f"There is no slide model {name!r}.{hint} Known: {', '.join(known) or 'none'}; or a folder with a {MODEL_FILE}."
-    )
-
-
-def _scan() -> tuple[ModelCard | BrokenModel, ...]:
-    found: dict[str, ModelCard | BrokenModel] = {}
-    for models in model_folders():
-        for folder in (models / MODELS_FOLDER).glob("*"):
-            if folder.is_dir() and not _is_no_model(folder) and folder.name not in found:
-                found[folder.name] = _entry(folder)
-    return tuple(found[name] for name in sorted(found))
-
-
-def _is_no_model(folder: Path) -> bool:
-    """Whether a folder among the models is what a killed save left, or what names the patients of a model."""
-    private = folder.name.endswith(PATIENTS_SUFFIX) and not (folder / MODEL_FILE).is_file()
-    return private or folder.name.startswith(".")
-
-
-def _entry(folder: Path) -> ModelCard | BrokenModel:
-    try:
-        card = read_model_card(folder)
-    except (ValueError, OSError) as error:
-        return BrokenModel(name=folder.name, folder=folder, reason=str(error))
-    if not (folder / MODEL_WEIGHTS).is_file():
-        reason = f"There is no {MODEL_WEIGHTS} beside its card. Get the model again from where it came."
-        return BrokenModel(name=folder.name, folder=folder, reason=reason)
-    return card
+    found = find(name_or_path, kind=MODELS_FOLDER)
+    if found is None:
+        # A model of pixels that has the name is refused by its card, which says what it is.
+        found = find(name_or_path, kind=PIXEL_MODELS_FOLDER)
+    if found is None:
+        raise not_found(name_or_path, list(scan(MODELS_FOLDER, read_model_card)), noun="slide model")
+    return found
 
 
 def _aggregator_of(card: ModelCard, encoder: Encoder, state: Mapping[str, Tensor]) -> Aggregator:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from napari_mtlpath.tasks import Classification, Task
+from napari_mtlpath.tasks import AnyTask, Classification, Task, whole_tasks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ def draw_all(labels: Float[Tensor, "sample task"], generator: torch.Generator) -
     return Draw(samples=tuple(order.tolist()), counts_for=~labels[order].isnan())
 
 
-def draw_balanced(tasks: Sequence[Task], labels: Float[Tensor, "sample task"], generator: torch.Generator) -> Draw:
+def draw_balanced(tasks: Sequence[AnyTask], labels: Float[Tensor, "sample task"], generator: torch.Generator) -> Draw:
     """Return a class-balanced draw: per classification task as many samples of each class as of its rarest.
 
     A sample drawn for several tasks is shown once and counts for those tasks only, so that each task by itself sees a
@@ -43,7 +43,7 @@ def draw_balanced(tasks: Sequence[Task], labels: Float[Tensor, "sample task"], g
     Raises
     ------
     ValueError
-        If a task has labels of one class only.
+        If a task has labels of one class only, or asks about pixels.
 
     Examples
     --------
@@ -52,6 +52,7 @@ def draw_balanced(tasks: Sequence[Task], labels: Float[Tensor, "sample task"], g
     >>> sorted(labels[list(draw.samples), 0].tolist())
     [0.0, 1.0]
     """
+    tasks = whole_tasks(tasks)
     counts_for = torch.zeros(labels.shape, dtype=torch.bool)
     for column, task in enumerate(tasks):
         if isinstance(task, Classification):

@@ -6,7 +6,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from napari_mtlpath.nn.representation import Representation
-from napari_mtlpath.tasks import Task
+from napari_mtlpath.tasks import AnyTask, whole_tasks
 
 
 class MultiHead(nn.Module):
@@ -27,13 +27,13 @@ class MultiHead(nn.Module):
     represents = True
     representation: Representation | None = None
 
-    def __init__(self, network: nn.Module, *, features: int, tasks: Sequence[Task], dropout: float = 0.0) -> None:
+    def __init__(self, network: nn.Module, *, features: int, tasks: Sequence[AnyTask], dropout: float = 0.0) -> None:
         super().__init__()
-        self.tasks = tuple(tasks)
+        self.tasks = whole_tasks(tasks)
         self.network = network
         self.norm = nn.BatchNorm1d(features)
         self.dropout = nn.Dropout(dropout)
-        self.heads = nn.ModuleDict({task.name: nn.Linear(features, task.outputs) for task in tasks})
+        self.heads = nn.ModuleDict({task.name: nn.Linear(features, task.outputs) for task in self.tasks})
 
     def forward(
         self, tiles: UInt8[Tensor, "tile y x 3"], wanted: Iterable[str] | None = None

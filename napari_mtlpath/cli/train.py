@@ -153,9 +153,10 @@ def _tables(path: Path) -> dict[str, Any]:
 def _own_folder(settings: "TrainConfig") -> Path:
     from napari_mtlpath.folders import data_folder
     from napari_mtlpath.training.config.data import CohortBags
+    from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
     from napari_mtlpath.training.config.train_config import TilesConfig
 
-    if isinstance(settings, TilesConfig):
+    if isinstance(settings, TilesConfig | SlideAwareConfig):
         return data_folder() / "models" / "tile-encoders" / settings.name
     if isinstance(settings.data, CohortBags) and settings.data.folds:
         return data_folder() / "runs" / settings.name  # several models: each is loaded by its path

@@ -9,10 +9,13 @@ from napari_mtlpath.tasks import Classification
 from napari_mtlpath.training.bags.bag_sampling import bags_per_epoch
 from napari_mtlpath.training.bags.bags import BagSource
 from napari_mtlpath.training.cohorts.cohort_bags import CohortBagSource
+from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, TrainConfig
 from napari_mtlpath.training.distillation import load_teacher
 from napari_mtlpath.training.end_to_end.job import bags_job
 from napari_mtlpath.training.loop.job import Job
+from napari_mtlpath.training.slide_aware.job import SlideAwareJob
+from napari_mtlpath.training.slide_aware.sources import slide_tiles
 from napari_mtlpath.training.sources import bag_sources, tile_data
 from napari_mtlpath.training.tile_training.tiles_job import TilesJob
 
@@ -31,6 +34,10 @@ def check(config: TrainConfig, *, data: tuple[Path, ...] = (), device: torch.dev
             job = TilesJob(config, tile_data(config.data, folders=data), device=place)
             yield from (f"{key}: {value}." for key, value in job.data.facts.items())
             yield from _about(job, config)
+        case SlideAwareConfig():
+            pretraining = SlideAwareJob(config, slide_tiles(config, folders=data), device=place)
+            yield from (f"{key}: {value}." for key, value in pretraining.data.facts.items())
+            yield from _about(pretraining, config)
         case BagsConfig():
             sources = bag_sources(config, folders=data, device=place)
             for number, source in enumerate(sources, start=1):

@@ -16,8 +16,12 @@ from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.training.bags.bags import Answer, Bag, CardMetrics
+from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, read_config
 from napari_mtlpath.training.end_to_end.encoding import FreshFeatures
+from napari_mtlpath.training.slide_aware.figures import card_figures
+from napari_mtlpath.training.slide_aware.sources import slide_tiles
+from napari_mtlpath.training.slide_aware.views import views_of
 from napari_mtlpath.training.sources import bag_source, tile_data
 from napari_mtlpath.training.tile_training.multi_head import MultiHead
 from napari_mtlpath.training.tile_training.publish_encoder import CONFIG_FILE, HEADS_FILE
@@ -46,6 +50,9 @@ def measure(folder: Path, *, data: tuple[Path, ...] = ()) -> CardMetrics:
             tiles = tile_data(config.data, folders=data)
             module = load_multi_head(folder)
             return encoder_figures(module, tiles, device=torch.device("cpu"))
+        case SlideAwareConfig():
+            views = views_of(config.views, tile_px=int(read_encoder_card(folder).tile_px or 0))
+            return card_figures(slide_tiles(config, folders=data), views, load_encoder(folder).embed)
         case BagsConfig():
             source = bag_source(config, folders=(folder, patients_folder(folder), *data), device=torch.device("cpu"))
             with torch.inference_mode():

@@ -6,10 +6,13 @@ from pathlib import Path
 import torch
 
 from napari_mtlpath.folders import data_folder
+from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, TrainConfig, config_key
 from napari_mtlpath.training.loop.distributed import joined, own_device
 from napari_mtlpath.training.loop.report import TrainingReport
 from napari_mtlpath.training.run import Run
+from napari_mtlpath.training.slide_aware.job import SlideAwareJob
+from napari_mtlpath.training.slide_aware.sources import slide_tiles
 from napari_mtlpath.training.sources import tile_data
 from napari_mtlpath.training.systems import train_bags
 from napari_mtlpath.training.tile_training.tiles_job import TilesJob
@@ -67,5 +70,9 @@ def train(
                 job = TilesJob(config, tile_data(config.data, folders=data), device=place)
                 run = Run(config=config, output=output, folder=folder, key=config_key(config))
                 yield from run.reports(job, resume=resume)
+            case SlideAwareConfig():
+                pretraining = SlideAwareJob(config, slide_tiles(config, folders=data), device=place)
+                run = Run(config=config, output=output, folder=folder, key=config_key(config))
+                yield from run.reports(pretraining, resume=resume)
             case BagsConfig():
                 yield from train_bags(config, output=output, folder=folder, data=data, device=place, resume=resume)

@@ -10,6 +10,7 @@ from napari_mtlpath.zoo.load import AGGREGATORS
 
 FOLDER = Path(__file__).parent / "templates"
 TILES = "tiles"
+SLIDE_AWARE = "slide-aware"
 
 _OPTIMISATION = """\
 [optimisation]
@@ -31,11 +32,11 @@ def template_names() -> tuple[str, ...]:
     >>> {"mecds", "joint-transformer", "abmil", "tiles"} <= set(template_names())
     True
     """
-    return (*(name.replace("_", "-") for name in AGGREGATORS.names()), TILES)
+    return (*(name.replace("_", "-") for name in AGGREGATORS.names()), TILES, SLIDE_AWARE)
 
 
 def template(name: str) -> str:
-    """Return a commented config as TOML: of an aggregator by its name, or of a tile encoder (``tiles``).
+    """Return a commented config as TOML: of an aggregator by its name, or of a tile encoder.
 
     An aggregator without a text of its own gets its options with their defaults.
 
@@ -48,8 +49,8 @@ def template(name: str) -> str:
     if wanted not in template_names():
         known = ", ".join(template_names())
         raise ValueError(f"There is no template {name!r}.{nearest(wanted, template_names())} Known: {known}.")
-    if wanted == TILES:
-        return _text(TILES)
+    if wanted in (TILES, SLIDE_AWARE):
+        return _text(wanted.replace("-", "_"))
     aggregator = wanted.replace("-", "_")
     own = FOLDER / f"{aggregator}.toml"
     part = _text(aggregator) if own.is_file() else _part(aggregator)

@@ -14,6 +14,7 @@ from napari_mtlpath.training.config.data import CellTiles, CohortBags, SmearBags
 from napari_mtlpath.training.config.encoder import EncoderTrainingTable
 from napari_mtlpath.training.config.errors import sentences
 from napari_mtlpath.training.config.optimisation import OptimisationTable
+from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.systems import DistillationTable, LossesTable, SamplingTable
 from napari_mtlpath.training.config.table import Table
 
@@ -76,7 +77,7 @@ class BagsConfig(Table):
     card: CardTexts = CardTexts()
 
 
-TrainConfig = Annotated[TilesConfig | BagsConfig, Field(discriminator="kind")]
+TrainConfig = Annotated[TilesConfig | BagsConfig | SlideAwareConfig, Field(discriminator="kind")]
 """Any training config."""
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from napari_mtlpath.encoders.encoder import Encoder
@@ -104,15 +104,7 @@ class SmearBagSource(BagSource):
             for part in ("train", "selection", "test")
         }
         self.rates = table.witness_rates
-        train = ~cells.in_validation
-        kept = train & (
-            np.random.default_rng(0).permutation(cells.duplicate_groups.max() + 1)[cells.duplicate_groups]
-            < SELECTION_SHARE * len(cells)
-        )
-        self.parts = {
-            name: _Part(cells, features, chosen)
-            for name, chosen in {"train": train & ~kept, "selection": kept, "test": cells.in_validation}.items()
-        }
+        self.parts = {name: _Part(cells, features, chosen) for name, chosen in cell_parts(cells).items()}
         self.facts = self._facts()
 
     def train(self, epoch: int, generator: torch.Generator) -> Iterator[Bag]:
@@ -188,6 +180,17 @@ class SmearBagSource(BagSource):
             "test_slides": f"{table.test_slides} per witness rate, from {sizes['test']} validation cells",
             "labels": "one per slide and task; no cell-level label is used",
         }
+
+
+def cell_parts(cells: CellSet) -> dict[str, Bool[np.ndarray, " cell"]]:
+    """Return which cells are learned from (``train``), choose the best epoch (``selection``) and judge (``test``).
+
+    Copies of a cell are in one part. Selection is a fixed share of the training side; test is the validation side.
+    """
+    train = ~cells.in_validation
+    places = np.random.default_rng(0).permutation(cells.duplicate_groups.max() + 1)[cells.duplicate_groups]
+    kept = train & (places < SELECTION_SHARE * len(cells))
+    return {"train": train & ~kept, "selection": kept, "test": cells.in_validation}
 
 
 class _Part:

@@ -12,7 +12,8 @@ from napari_mtlpath.encoders.cards import EncoderCard
 from napari_mtlpath.encoders.save import save_encoder
 from napari_mtlpath.files import replacing
 from napari_mtlpath.training.bags.bags import CardMetrics
-from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig
+from napari_mtlpath.training.config.table import Table
+from napari_mtlpath.training.config.train_config import TilesConfig
 from napari_mtlpath.training.tile_training.multi_head import MultiHead
 from napari_mtlpath.training.tile_training.tile_data import TileData
 
@@ -76,7 +77,7 @@ def write_heads(folder: Path, module: MultiHead, data: TileData) -> None:
         )
 
 
-def write_config(folder: Path, config: TilesConfig | BagsConfig) -> None:
+def write_config(folder: Path, config: Table) -> None:
     """Write the config beside the weights unless one lies there, so that a reader can repeat the training."""
     path = folder / CONFIG_FILE
     if not path.exists():

@@ -1,0 +1,1 @@
+"""Pre-training of tile encoders from slide labels: similar negatives, contrasted positives (SLAM-AGS)."""

@@ -64,7 +64,7 @@ def card_figures(data: SlideTilesData, views: Views, embed: Embed) -> CardMetric
     """
     made = four_views(held_out_draw(data.held_out), views)
     with torch.inference_mode():
-        first, second = (_embedded(list(each.split(PIECE)), embed) for each in made.positive)
+        first, second = (_embedded(torch.split(each, PIECE), embed) for each in made.positive)
     groups: CardMetrics = {
         "held-out tiles of positive slides": {
             "told_apart": round(told_apart(first, second), 4),
@@ -92,7 +92,7 @@ def usual_direction(tiles: BagTiles, embed: Embed) -> Float[Tensor, " feature"]:
 
 @torch.inference_mode()
 def _directions(tiles: BagTiles, embed: Embed) -> Float[Tensor, "tile feature"]:
-    parts = (tiles.pool.read(rows) for rows in tiles.rows.split(PIECE))
+    parts = (tiles.pool.read(rows) for rows in torch.split(tiles.rows, PIECE))
     return functional.normalize(_embedded(parts, embed), dim=1)
 
 

@@ -96,7 +96,7 @@ class SlideAwareJob(Job):
         """Read the tiles of a step, make their views and pass all of them through the network together."""
         made = four_views(batch, self.views, plain=self.objective is not Objective.CONTRASTIVE)
         sizes = [len(views) for views in (*made.negative, *made.positive)]
-        parts = self.module(made.together.to(self.device)).split(sizes)
+        parts = torch.split(self.module(made.together.to(self.device)), sizes)
         return Projections(negative=(parts[0], parts[1]), positive=(parts[2], parts[3]))
 
     def label_counts(self, batch: Draw) -> dict[str, int]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(prefix="napari-config-")) / "settings.yaml")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that tests start
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to the other tests
 
 SCREEN_FOLDERS = ("tests/viewer/", "tests/journeys/")
 """What has windows. They share one screen and its focus, so one process runs them one after the other."""
@@ -89,3 +90,18 @@ def real_data() -> Path:
 def cmu_svs(real_data: Path) -> Path:
     """The real one-level Aperio slide CMU-1-Small-Region."""
     return real_data / "wsi" / "CMU-1-Small-Region.svs"
+
+
+@pytest.fixture(scope="session")
+def known_smear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cache folder of the journeys on the demo's smear: the first one composes and encodes it, as a user's would."""
+    return tmp_path_factory.mktemp("known-smear")
+
+
+@pytest.fixture
+def demo_smear(real_data: Path, isolated_folders: Path, known_smear: Path) -> Path:
+    """The demo's smear, simulated from real cells; its embeddings are kept from one journey to the next."""
+    from napari_mtlpath.samples import sample
+
+    (isolated_folders / "cache").symlink_to(known_smear, target_is_directory=True)
+    return sample("smear").path()

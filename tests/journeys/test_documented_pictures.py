@@ -11,7 +11,6 @@ from test_label_pictures import NAMES as LABEL_PICTURES
 from test_teach_a_task import PUBLISHED as TEACHING_PICTURES
 from test_teach_on_the_demo_smear import PUBLISHED as DEMO_PICTURES
 
-from napari_mtlpath.samples import sample
 from napari_mtlpath.session.overlay import OverlayKind
 from napari_mtlpath.viewer.launch import Launch, photograph
 from napari_mtlpath.zoo.load import list_models
@@ -37,9 +36,8 @@ def test_the_pages_show_what_the_program_shows(cmu_svs: Path, tmp_path: Path, qa
     _compare(launch, PICTURES, tmp_path)
 
 
-def test_the_pages_show_the_smear_as_the_program_does(real_data: Path, tmp_path: Path, qapp) -> None:
-    slide = sample("smear").path()
-    _compare(Launch(slide=slide, model="smear-mecds", device="cpu"), SMEAR_PICTURES, tmp_path)
+def test_the_pages_show_the_smear_as_the_program_does(demo_smear: Path, tmp_path: Path, qapp) -> None:
+    _compare(Launch(slide=demo_smear, model="smear-mecds", device="cpu"), SMEAR_PICTURES, tmp_path)
 
 
 def _compare(launch: Launch, pictures: dict[str, str], folder: Path) -> None:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QWidget
 from teaching_journey import Hand, eosinophils
 
 from napari_mtlpath.review.events import Origin
-from napari_mtlpath.samples import SMEAR_MODEL, sample
+from napari_mtlpath.samples import SMEAR_MODEL
 from napari_mtlpath.zoo.load import list_models
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -41,19 +41,18 @@ class Pen(Hand):
         self.qtbot.mouseRelease(self.canvas, Qt.MouseButton.LeftButton, pos=end)
 
 
-def test_the_page_shows_how_tiles_are_labelled(make_napari_viewer, qtbot, real_data, tmp_path) -> None:
+def test_the_page_shows_how_tiles_are_labelled(make_napari_viewer, qtbot, real_data, demo_smear, tmp_path) -> None:
     card = next((card for card in list_models() if card.name == SMEAR_MODEL), None)
     if card is None:
         pytest.skip(f"There is no model {SMEAR_MODEL!r} among the models")
-    path = sample("smear").path()
-    truth = eosinophils(real_data, path).ravel()
+    truth = eosinophils(real_data, demo_smear).ravel()
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1280, 800)
     _, panel = viewer.window.add_plugin_dock_widget("napari-mtlpath", "Pathology panel")
     hand = Pen(viewer, panel, qtbot)
     session = hand.session
     hand.until(lambda: hand.child("model-list").count() > 0)
-    hand.child("open-slide-form").open_path(str(path))
+    hand.child("open-slide-form").open_path(str(demo_smear))
     hand.until(lambda: hand.binding.slide_layer() is not None)
     hand.child("model-list").setCurrentText(card.title)
     hand.click("model-load")

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 from teaching_journey import Hand, eosinophils, label_by_clicks
 
-from napari_mtlpath.samples import CELLS_FILE, sample
+from napari_mtlpath.samples import CELLS_FILE
 from napari_mtlpath.session.teaching_view import TeachingPhase
 from napari_mtlpath.simulation.cells import load_cells
 from napari_mtlpath.simulation.smear import Composer, SmearSpec
@@ -29,10 +29,9 @@ LEAST_AUC = 0.90
 
 
 def test_sixty_clicks_teach_eosinophils_well_enough_for_an_unseen_slide(
-    make_napari_viewer, qtbot, real_data, isolated_folders, tmp_path
+    make_napari_viewer, qtbot, real_data, demo_smear, tmp_path
 ):
-    path = sample("smear").path()
-    is_kind = eosinophils(real_data, path)
+    is_kind = eosinophils(real_data, demo_smear)
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1280, 800)
     _, panel = viewer.window.add_plugin_dock_widget("napari-mtlpath", "Pathology panel")
@@ -40,7 +39,7 @@ def test_sixty_clicks_teach_eosinophils_well_enough_for_an_unseen_slide(
     session, teaching = hand.session, hand.session.teaching
 
     hand.until(lambda: hand.child("model-list").count() > 0)
-    hand.child("open-slide-form").open_path(str(path))
+    hand.child("open-slide-form").open_path(str(demo_smear))
     hand.until(lambda: hand.binding.slide_layer() is not None)
     hand.child("model-list").setCurrentText("Basophils, neutrophils and vacuoles on simulated smears (MECDS)")
     hand.click("model-load")
@@ -69,7 +68,7 @@ def test_sixty_clicks_teach_eosinophils_well_enough_for_an_unseen_slide(
     viewer.theme = "light"
     hand.picture(PICTURES / "smear-saved-light.png")
 
-    unseen, truth = write_unseen_smear(real_data, path, tmp_path / "simulated-unseen.tiff")
+    unseen, truth = write_unseen_smear(real_data, demo_smear, tmp_path / "simulated-unseen.tiff")
     hand.child("open-slide-form").open_path(str(unseen))
     hand.until(
         lambda: (

@@ -17,8 +17,10 @@ from napari_mtlpath.cli.extract import extract
 from napari_mtlpath.cli.info import info
 from napari_mtlpath.cli.models import models
 from napari_mtlpath.cli.predict import predict
+from napari_mtlpath.cli.pretrain import pretrain
 from napari_mtlpath.cli.remove_task import remove_task
 from napari_mtlpath.cli.train import train
+from napari_mtlpath.cli.transfer import transfer
 from napari_mtlpath.cli.view import view
 from napari_mtlpath.tables.problems import TableError
 
@@ -68,7 +70,8 @@ def mtlpath(
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
 
-for _command in (demo, view, info, models, predict, extract, train, add_task, remove_task, evaluate, compare, doctor):
+_TEACHING = (train, pretrain, add_task, remove_task)
+for _command in (demo, view, info, models, predict, extract, *_TEACHING, evaluate, compare, transfer, doctor):
     app.command()(_command)
 
 if __name__ == "__main__":

@@ -50,9 +50,6 @@ def train(
     Data files are looked for where you are, beside the config, in --data, and in MTLPATH_DATA. Ctrl-C stops after a
     whole step and keeps it; the same command goes on from there.
     """
-    from napari_mtlpath.training.config.train_config import parse_config
-    from napari_mtlpath.zoo.device import pick_device
-
     if template:
         from napari_mtlpath.training.config.template import template as text_of
 
@@ -60,7 +57,29 @@ def train(
         return
     if config is None:
         raise ValueError("Expected a config: mtlpath train CONFIG.toml. Make one: mtlpath train --template mecds.")
-    settings = parse_config(changed(_tables(config), change), origin=config.name)
+    start(read_changed(config, change), config, out=out, data=data, device=device, check=check, resume=not fresh)
+
+
+def read_changed(config: Path, change: list[str]) -> "TrainConfig":
+    """Read a config with values changed."""
+    from napari_mtlpath.training.config.train_config import parse_config
+
+    return parse_config(changed(tables_of(config), change), origin=config.name)
+
+
+def start(
+    settings: "TrainConfig",
+    config: Path,
+    *,
+    out: Path | None,
+    data: list[Path],
+    device: str,
+    check: bool,
+    resume: bool,
+) -> None:
+    """Train what `settings`, read from the file `config`, describe; or say what would be trained."""
+    from napari_mtlpath.zoo.device import pick_device
+
     folders = (*data, config.resolve().parent)
     place = pick_device(device)
     if check:
@@ -69,7 +88,7 @@ def train(
         for sentence in sentences(settings, data=folders, device=place.device):
             typer.echo(printable(sentence))
         return
-    _train(settings, out=out, data=folders, place=place, resume=not fresh)
+    _train(settings, out=out, data=folders, place=place, resume=resume)
 
 
 def _train(settings: "TrainConfig", *, out: Path | None, data: tuple[Path, ...], place: "Device", resume: bool) -> None:
@@ -141,7 +160,8 @@ def _value(text: str) -> Any:  # noqa: ANN401  whatever TOML can say
         return text
 
 
-def _tables(path: Path) -> dict[str, Any]:
+def tables_of(path: Path) -> dict[str, Any]:
+    """Return what a TOML file says."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no config '{path}'. Give the path of a TOML file.")
     try:
@@ -153,10 +173,11 @@ def _tables(path: Path) -> dict[str, Any]:
 def _own_folder(settings: "TrainConfig") -> Path:
     from napari_mtlpath.folders import data_folder
     from napari_mtlpath.training.config.data import CohortBags
+    from napari_mtlpath.training.config.pool import PoolConfig
     from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
     from napari_mtlpath.training.config.train_config import TilesConfig
 
-    if isinstance(settings, TilesConfig | SlideAwareConfig):
+    if isinstance(settings, TilesConfig | SlideAwareConfig | PoolConfig):
         return data_folder() / "models" / "tile-encoders" / settings.name
     if isinstance(settings.data, CohortBags) and settings.data.folds:
         return data_folder() / "runs" / settings.name  # several models: each is loaded by its path

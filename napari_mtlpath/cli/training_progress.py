@@ -1,8 +1,8 @@
 """How `mtlpath train` shows a training: a bar with loss and time left, and a line per epoch."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from napari_mtlpath.cli.console import console, printable
 
@@ -40,6 +40,32 @@ def show_training(
             if interrupted():
                 break
     return last
+
+
+Value = TypeVar("Value")
+
+
+class Returned(Generic[Value]):
+    """Reports of a generator, which keeps what it returns in the end.
+
+    Attributes
+    ----------
+    value
+        What was returned; None before the end.
+    """
+
+    value: Value | None = None
+
+    def __init__(self, reports: "Generator[TrainingReport, None, Value]") -> None:
+        self._reports = reports
+
+    def __iter__(self) -> "Iterator[TrainingReport]":
+        """Yield the reports."""
+        self.value = yield from self._reports
+
+    def close(self) -> None:
+        """End the generator."""
+        self._reports.close()
 
 
 def lines_of(report: "TrainingReport") -> Iterator[str]:

@@ -11,11 +11,14 @@ from napari_mtlpath.training.bags.bags import BagSource
 from napari_mtlpath.training.cohorts.cohort_bags import CohortBagSource
 from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, TrainConfig
+from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.distillation import load_teacher
 from napari_mtlpath.training.end_to_end.job import bags_job
 from napari_mtlpath.training.loop.job import Job
 from napari_mtlpath.training.slide_aware.job import SlideAwareJob
 from napari_mtlpath.training.slide_aware.sources import slide_tiles
+from napari_mtlpath.training.pool.pool_job import pool_job
+from napari_mtlpath.training.pool.task_pool import about_task
 from napari_mtlpath.training.sources import bag_sources, tile_data
 from napari_mtlpath.training.tile_training.tiles_job import TilesJob
 
@@ -38,6 +41,10 @@ def check(config: TrainConfig, *, data: tuple[Path, ...] = (), device: torch.dev
             pretraining = SlideAwareJob(config, slide_tiles(config, folders=data), device=place)
             yield from (f"{key}: {value}." for key, value in pretraining.data.facts.items())
             yield from _about(pretraining, config)
+        case PoolConfig():
+            pooled = pool_job(config, folders=data, device=place)
+            yield from (sentence for task in pooled.pool.tasks for sentence in about_task(task))
+            yield from _about(pooled, config)
         case BagsConfig():
             sources = bag_sources(config, folders=data, device=place)
             for number, source in enumerate(sources, start=1):

@@ -16,9 +16,11 @@ from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.training.bags.bags import Answer, Bag, CardMetrics
+from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, read_config
 from napari_mtlpath.training.end_to_end.encoding import FreshFeatures
+from napari_mtlpath.training.pool.measure_pool import measure_pool
 from napari_mtlpath.training.slide_aware.figures import card_figures
 from napari_mtlpath.training.slide_aware.sources import slide_tiles
 from napari_mtlpath.training.slide_aware.views import views_of
@@ -50,6 +52,8 @@ def measure(folder: Path, *, data: tuple[Path, ...] = ()) -> CardMetrics:
             tiles = tile_data(config.data, folders=data)
             module = load_multi_head(folder)
             return encoder_figures(module, tiles, device=torch.device("cpu"))
+        case PoolConfig():
+            return measure_pool(folder, config, data=data)
         case SlideAwareConfig():
             views = views_of(config.views, tile_px=int(read_encoder_card(folder).tile_px or 0))
             return card_figures(slide_tiles(config, folders=data), views, load_encoder(folder).embed)

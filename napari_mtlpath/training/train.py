@@ -8,8 +8,11 @@ import torch
 from napari_mtlpath.folders import data_folder
 from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, TrainConfig, config_key
+from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.loop.distributed import joined, own_device
+from napari_mtlpath.training.loop.job import Job
 from napari_mtlpath.training.loop.report import TrainingReport
+from napari_mtlpath.training.pool.pool_job import pool_job
 from napari_mtlpath.training.run import Run
 from napari_mtlpath.training.slide_aware.job import SlideAwareJob
 from napari_mtlpath.training.slide_aware.sources import slide_tiles
@@ -67,12 +70,16 @@ def train(
         place = own_device(device or torch.device("cpu"))
         match config:
             case TilesConfig():
-                job = TilesJob(config, tile_data(config.data, folders=data), device=place)
+                job: Job = TilesJob(config, tile_data(config.data, folders=data), device=place)
                 run = Run(config=config, output=output, folder=folder, key=config_key(config))
                 yield from run.reports(job, resume=resume)
             case SlideAwareConfig():
                 pretraining = SlideAwareJob(config, slide_tiles(config, folders=data), device=place)
                 run = Run(config=config, output=output, folder=folder, key=config_key(config))
                 yield from run.reports(pretraining, resume=resume)
+            case PoolConfig():
+                job = pool_job(config, folders=data, device=place)
+                run = Run(config=config, output=output, folder=folder, key=config_key(config))
+                yield from run.reports(job, resume=resume)
             case BagsConfig():
                 yield from train_bags(config, output=output, folder=folder, data=data, device=place, resume=resume)

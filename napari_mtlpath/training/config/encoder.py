@@ -1,10 +1,20 @@
-"""The ``[encoder_training]`` table of a training config: how the tile encoder learns with the aggregator."""
+"""Tables of a training config about the tile encoder: what it is, and how it learns with an aggregator."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
 from napari_mtlpath.training.config.table import Table
+
+
+class EncoderTable(Table):
+    """Which network becomes the encoder: a family and its options, and where its first weights come from."""
+
+    family: str = "timm"
+    options: dict[str, Any] = Field(default_factory=dict)
+    start_from: str = ""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
 
 
 class EncoderTrainingTable(Table):

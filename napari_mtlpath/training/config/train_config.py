@@ -11,9 +11,10 @@ from napari_mtlpath.training.config.augmentation import AugmentationTable
 from napari_mtlpath.training.config.balancing import BalancingTable
 from napari_mtlpath.training.config.card import CardTexts
 from napari_mtlpath.training.config.data import CellTiles, CohortBags, SmearBags, StainedBags, StainedTiles
-from napari_mtlpath.training.config.encoder import EncoderTrainingTable
+from napari_mtlpath.training.config.encoder import EncoderTable, EncoderTrainingTable
 from napari_mtlpath.training.config.errors import sentences
 from napari_mtlpath.training.config.optimisation import OptimisationTable
+from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.systems import DistillationTable, LossesTable, SamplingTable
 from napari_mtlpath.training.config.table import Table
@@ -21,16 +22,6 @@ from napari_mtlpath.training.config.table import Table
 
 class ConfigError(ValueError):
     """A training config cannot be used; the message names the key, what was expected and what was found."""
-
-
-class EncoderTable(Table):
-    """Which network becomes the encoder: a family and its options, and where its first weights come from."""
-
-    family: str = "timm"
-    options: dict[str, Any] = Field(default_factory=dict)
-    start_from: str = ""
-    dropout: float = Field(default=0.0, ge=0, lt=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
 
 
 class TilesConfig(Table):
@@ -77,7 +68,7 @@ class BagsConfig(Table):
     card: CardTexts = CardTexts()
 
 
-TrainConfig = Annotated[TilesConfig | BagsConfig | SlideAwareConfig, Field(discriminator="kind")]
+TrainConfig = Annotated[TilesConfig | BagsConfig | PoolConfig | SlideAwareConfig, Field(discriminator="kind")]
 """Any training config."""
 
 

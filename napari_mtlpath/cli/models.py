@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, add_row, console, print_json, table
-from napari_mtlpath.tasks import Classification, Task
+from napari_mtlpath.tasks import AnyTask, Classification, Segmentation
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from napari_mtlpath.encoders.cards import EncoderCard
     from napari_mtlpath.zoo.card import ModelCard
+    from napari_mtlpath.zoo.pixel_card import PixelCard
 
 
 def models(
@@ -24,14 +25,17 @@ def models(
     """
     from napari_mtlpath.encoders.load import encoder_names, find_encoder_card
     from napari_mtlpath.zoo.load import broken_models, list_models
+    from napari_mtlpath.zoo.pixel_load import broken_pixel_models, list_pixel_models
 
     slide_models = list_models()
     encoders = [find_encoder_card(name) for name in encoder_names()]
-    broken = broken_models()
+    pixel_models = list_pixel_models()
+    broken = (*broken_models(), *broken_pixel_models())
     if as_json:
         print_json(
             {
                 "slide_models": [_card(card) for card in slide_models],
+                "pixel_models": [_card(card) for card in pixel_models],
                 "tile_encoders": [_card(card) for card in encoders],
                 "broken": [{"name": entry.name, "reason": entry.reason} for entry in broken],
                 "use": RESEARCH_USE_ONLY,
@@ -41,13 +45,15 @@ def models(
     out = console()
     for card in slide_models:
         out.print(_slide_model(card))
+    for pixel_card in pixel_models:
+        out.print(_pixel_model(pixel_card))
     out.print(_encoders(encoders))
     for entry in broken:
         out.print(f"Cannot be used: {entry.name}: {entry.reason}")
     out.print(f"{RESEARCH_USE_ONLY}.")
 
 
-def _card(card: "ModelCard | EncoderCard") -> dict[str, Any]:
+def _card(card: "ModelCard | PixelCard | EncoderCard") -> dict[str, Any]:
     from pydantic import TypeAdapter
 
     values = TypeAdapter(type(card)).dump_python(card, mode="json")
@@ -69,8 +75,26 @@ def _slide_model(card: "ModelCard") -> "Table":
     return made
 
 
-def _kind(task: "Task") -> str:
-    return " / ".join(task.classes) if isinstance(task, Classification) else f"number, {task.unit or 'no unit'}"
+def _pixel_model(card: "PixelCard") -> "Table":
+    made = table(card.name, card.title or card.summary)
+    for task in card.tasks:
+        asked = "every pixel" if task in card.pixel_tasks else "every tile"
+        add_row(made, f"task {task.name}", f"{task.question or task.title} ({asked}: {_kind(task)})")
+        for group, metrics in groups_of(card.metrics, task.name).items():
+            add_row(made, "", f"{group.removeprefix(task.name).strip()}: ".removeprefix(": ") + metric_words(metrics))
+    add_row(made, "made for", card.made_for or "not stated")
+    add_row(made, "masks", card.masks or "not stated")
+    add_row(made, "tiles", f"{card.tile.tile_um:g} um, {card.tile.tile_px} px")
+    add_row(made, "network", card.network)
+    add_row(made, "licence", card.licence)
+    add_row(made, "limits", card.limits or "not stated")
+    return made
+
+
+def _kind(task: "AnyTask") -> str:
+    if isinstance(task, Classification | Segmentation):
+        return " / ".join(task.classes)
+    return f"number, {task.unit or 'no unit'}"
 
 
 def _encoders(cards: "list[EncoderCard]") -> "Table":

@@ -173,12 +173,15 @@ def tables_of(path: Path) -> dict[str, Any]:
 def _own_folder(settings: "TrainConfig") -> Path:
     from napari_mtlpath.folders import data_folder
     from napari_mtlpath.training.config.data import CohortBags
+    from napari_mtlpath.training.config.pixels import PixelsConfig
     from napari_mtlpath.training.config.pool import PoolConfig
     from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
     from napari_mtlpath.training.config.train_config import TilesConfig
 
     if isinstance(settings, TilesConfig | SlideAwareConfig | PoolConfig):
         return data_folder() / "models" / "tile-encoders" / settings.name
+    if isinstance(settings, PixelsConfig):
+        return data_folder() / "models" / "pixel-models" / settings.name
     if isinstance(settings.data, CohortBags) and settings.data.folds:
         return data_folder() / "runs" / settings.name  # several models: each is loaded by its path
     return data_folder() / "models" / "slide-models" / settings.name

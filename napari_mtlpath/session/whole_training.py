@@ -192,12 +192,17 @@ def training_of(config: Path) -> "Generator[TrainingReport, None, None]":
         If there is no such file, or it cannot be used; one sentence says why.
     """
     from napari_mtlpath.folders import data_folder
+    from napari_mtlpath.training.config.pixels import PixelsConfig
     from napari_mtlpath.training.config.train_config import TilesConfig, read_config
     from napari_mtlpath.training.train import train
     from napari_mtlpath.zoo.device import pick_device
 
     settings = read_config(config)
-    kind = "tile-encoders" if isinstance(settings, TilesConfig) else "slide-models"
+    kind = "slide-models"
+    if isinstance(settings, PixelsConfig):
+        kind = "pixel-models"
+    elif isinstance(settings, TilesConfig):
+        kind = "tile-encoders"
     models = data_folder() / "models" / kind
     several = bool(getattr(settings.data, "folds", 0))  # one model per fold: each is loaded by its path
     output = (data_folder() / "runs" if several else models) / settings.name

@@ -9,16 +9,19 @@ from napari_mtlpath.tasks import Classification
 from napari_mtlpath.training.bags.bag_sampling import bags_per_epoch
 from napari_mtlpath.training.bags.bags import BagSource
 from napari_mtlpath.training.cohorts.cohort_bags import CohortBagSource
+from napari_mtlpath.training.config.pixels import PixelsConfig
+from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, TrainConfig
-from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.distillation import load_teacher
 from napari_mtlpath.training.end_to_end.job import bags_job
 from napari_mtlpath.training.loop.job import Job
-from napari_mtlpath.training.slide_aware.job import SlideAwareJob
-from napari_mtlpath.training.slide_aware.sources import slide_tiles
+from napari_mtlpath.training.pixels.pixels_job import PixelsJob
+from napari_mtlpath.training.pixels.sources import pixel_data
 from napari_mtlpath.training.pool.pool_job import pool_job
 from napari_mtlpath.training.pool.task_pool import about_task
+from napari_mtlpath.training.slide_aware.job import SlideAwareJob
+from napari_mtlpath.training.slide_aware.sources import slide_tiles
 from napari_mtlpath.training.sources import bag_sources, tile_data
 from napari_mtlpath.training.tile_training.tiles_job import TilesJob
 
@@ -45,6 +48,11 @@ def check(config: TrainConfig, *, data: tuple[Path, ...] = (), device: torch.dev
             pooled = pool_job(config, folders=data, device=place)
             yield from (sentence for task in pooled.pool.tasks for sentence in about_task(task))
             yield from _about(pooled, config)
+        case PixelsConfig():
+            drawn = PixelsJob(config, pixel_data(config, folders=data), device=place)
+            yield from (f"{key}: {value}." for key, value in drawn.data.facts.items())
+            yield f"masks: {drawn.data.masks}."
+            yield from _about(drawn, config)
         case BagsConfig():
             sources = bag_sources(config, folders=data, device=place)
             for number, source in enumerate(sources, start=1):

@@ -16,10 +16,14 @@ from napari_mtlpath.folders import patients_folder
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.training.bags.bags import Answer, Bag, CardMetrics
+from napari_mtlpath.training.config.pixels import PixelsConfig
 from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, read_config
 from napari_mtlpath.training.end_to_end.encoding import FreshFeatures
+from napari_mtlpath.training.pixels.pixel_answers import answer_facts
+from napari_mtlpath.training.pixels.pixel_figures import pixel_figures
+from napari_mtlpath.training.pixels.sources import pixel_data
 from napari_mtlpath.training.pool.measure_pool import measure_pool
 from napari_mtlpath.training.slide_aware.figures import card_figures
 from napari_mtlpath.training.slide_aware.sources import slide_tiles
@@ -31,6 +35,7 @@ from napari_mtlpath.training.tile_training.tile_figures import encoder_figures
 from napari_mtlpath.zoo.card import MODEL_FILE, model_toml, read_model_card
 from napari_mtlpath.zoo.load import load_model
 from napari_mtlpath.zoo.model import SlideModel
+from napari_mtlpath.zoo.pixel_load import load_pixel_model
 from napari_mtlpath.zoo.save import model_readme
 
 
@@ -57,6 +62,13 @@ def measure(folder: Path, *, data: tuple[Path, ...] = ()) -> CardMetrics:
         case SlideAwareConfig():
             views = views_of(config.views, tile_px=int(read_encoder_card(folder).tile_px or 0))
             return card_figures(slide_tiles(config, folders=data), views, load_encoder(folder).embed)
+        case PixelsConfig():
+            drawn = pixel_data(config, folders=(folder, *data)).only(config.tasks)
+            network = load_pixel_model(folder, device="cpu").network
+            facts = {
+                name: answer_facts(network, side, device=torch.device("cpu")) for name, side in drawn.tests.items()
+            }
+            return pixel_figures(drawn, facts)
         case BagsConfig():
             source = bag_source(config, folders=(folder, patients_folder(folder), *data), device=torch.device("cpu"))
             with torch.inference_mode():

@@ -6,12 +6,15 @@ from pathlib import Path
 import torch
 
 from napari_mtlpath.folders import data_folder
+from napari_mtlpath.training.config.pixels import PixelsConfig
+from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.train_config import BagsConfig, TilesConfig, TrainConfig, config_key
-from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.loop.distributed import joined, own_device
 from napari_mtlpath.training.loop.job import Job
 from napari_mtlpath.training.loop.report import TrainingReport
+from napari_mtlpath.training.pixels.pixels_job import PixelsJob
+from napari_mtlpath.training.pixels.sources import pixel_data
 from napari_mtlpath.training.pool.pool_job import pool_job
 from napari_mtlpath.training.run import Run
 from napari_mtlpath.training.slide_aware.job import SlideAwareJob
@@ -79,6 +82,10 @@ def train(
                 yield from run.reports(pretraining, resume=resume)
             case PoolConfig():
                 job = pool_job(config, folders=data, device=place)
+                run = Run(config=config, output=output, folder=folder, key=config_key(config))
+                yield from run.reports(job, resume=resume)
+            case PixelsConfig():
+                job = PixelsJob(config, pixel_data(config, folders=data), device=place)
                 run = Run(config=config, output=output, folder=folder, key=config_key(config))
                 yield from run.reports(job, resume=resume)
             case BagsConfig():

@@ -12,6 +12,7 @@ FOLDER = Path(__file__).parent / "templates"
 TILES = "tiles"
 SLIDE_AWARE = "slide-aware"
 POOL = "pool"
+PIXELS = "pixels"
 
 _OPTIMISATION = """\
 [optimisation]
@@ -33,14 +34,14 @@ def template_names() -> tuple[str, ...]:
     >>> {"mecds", "joint-transformer", "abmil", "tiles"} <= set(template_names())
     True
     """
-    return (*(name.replace("_", "-") for name in AGGREGATORS.names()), TILES, SLIDE_AWARE, POOL)
+    return (*(name.replace("_", "-") for name in AGGREGATORS.names()), TILES, SLIDE_AWARE, POOL, PIXELS)
 
 
 def template(name: str) -> str:
     """Return a commented config as TOML: of an aggregator by its name, or of a tile encoder.
 
-    Tile encoders are ``tiles``, ``pool`` and ``slide-aware``. An aggregator without a text of its own gets its options
-    with their defaults.
+    Tile encoders are ``tiles``, ``pool`` and ``slide-aware``, a pixel model is ``pixels``. An aggregator without a text
+    of its own gets its options with their defaults.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def template(name: str) -> str:
     if wanted not in template_names():
         known = ", ".join(template_names())
         raise ValueError(f"There is no template {name!r}.{nearest(wanted, template_names())} Known: {known}.")
-    if wanted in (TILES, SLIDE_AWARE, POOL):
+    if wanted in (TILES, SLIDE_AWARE, POOL, PIXELS):
         return _text(wanted.replace("-", "_"))
     aggregator = wanted.replace("-", "_")
     own = FOLDER / f"{aggregator}.toml"

@@ -14,6 +14,7 @@ from napari_mtlpath.training.config.data import CellTiles, CohortBags, SmearBags
 from napari_mtlpath.training.config.encoder import EncoderTable, EncoderTrainingTable
 from napari_mtlpath.training.config.errors import sentences
 from napari_mtlpath.training.config.optimisation import OptimisationTable
+from napari_mtlpath.training.config.pixels import PixelsConfig
 from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.systems import DistillationTable, LossesTable, SamplingTable
@@ -68,7 +69,9 @@ class BagsConfig(Table):
     card: CardTexts = CardTexts()
 
 
-TrainConfig = Annotated[TilesConfig | BagsConfig | PoolConfig | SlideAwareConfig, Field(discriminator="kind")]
+TrainConfig = Annotated[
+    TilesConfig | BagsConfig | PoolConfig | SlideAwareConfig | PixelsConfig, Field(discriminator="kind")
+]
 """Any training config."""
 
 

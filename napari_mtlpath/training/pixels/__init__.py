@@ -1,0 +1,1 @@
+"""Training of pixel models: tiles with masks, their losses, and what is kept."""

@@ -8,21 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mtlpath.features.database import Database
+from napari_mtlpath.database import Database
+from napari_mtlpath.features.database import EMBEDDINGS
 from napari_mtlpath.features.key import FeatureKey
 from napari_mtlpath.folders import cache_folder
 
 DEFAULT_MAX_BYTES = 20 * 2**30
-SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS bags (
-    bag INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, length INTEGER NOT NULL DEFAULT 0,
-    bytes INTEGER NOT NULL DEFAULT 0, last_used REAL NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS tiles (
-    bag INTEGER NOT NULL, tile INTEGER NOT NULL, feature BLOB, PRIMARY KEY (bag, tile)
-) WITHOUT ROWID;
-"""
 
 
 class FeatureStore:
@@ -50,7 +41,7 @@ class FeatureStore:
         self.path = path if path is not None else cache_folder() / "features.sqlite"
         self.max_bytes = max_bytes
         self._wall_clock = wall_clock
-        self._database = Database(self.path, schema=SCHEMA, version=SCHEMA_VERSION)
+        self._database = Database(self.path, EMBEDDINGS)
 
     @property
     def notice(self) -> str:

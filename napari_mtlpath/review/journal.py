@@ -1,24 +1,17 @@
 """The journal of labels: an append-only SQLite file that survives a killed program and is shared by all windows."""
 
 import logging
-import sqlite3
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
+from napari_mtlpath.database import Database, Kept
 from napari_mtlpath.folders import data_folder
 from napari_mtlpath.review.events import LabelEvent, act_from_json, act_to_json
 
 logger = logging.getLogger(__name__)
 
 JOURNAL_FILE = "labels.sqlite"
-BUSY_SECONDS = 20.0
-"""How long to wait for another window that is writing."""
-
-SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, at TEXT NOT NULL, author TEXT NOT NULL,
@@ -34,11 +27,19 @@ BEGIN SELECT RAISE(ABORT, 'the journal is only added to'); END;
 
 COLUMNS = "key, at, author, maker, slide, task, what, act"
 
-Answer = TypeVar("Answer")
-
 
 class JournalError(OSError):
     """Labels could not be written or read, such as on a full disk."""
+
+
+LABELS = Kept(
+    name="journal of labels",
+    schema=SCHEMA,
+    version=1,
+    precious=True,
+    loss="labels made before are not shown. Import a GeoJSON file that you exported, or restore a backup of the file.",
+    refusal=JournalError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +74,12 @@ class Journal:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path if path is not None else data_folder() / JOURNAL_FILE
-        self.notice = ""
-        self._lock = threading.RLock()
-        self._closed = False
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = self._opened()
+        self._database = Database(self.path, LABELS)
+
+    @property
+    def notice(self) -> str:
+        """A sentence for the user when a damaged file was moved aside, else an empty string."""
+        return self._database.notice
 
     def append(self, events: Sequence[LabelEvent]) -> None:
         """Write events, all or none; they are safe when this returns. An event that is there already is left out.
@@ -89,19 +91,8 @@ class Journal:
         """
         rows = [_row(event) for event in events]
         query = f"INSERT OR IGNORE INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.executemany(query, rows)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite itself rolls back on a full disk.
-                    connection.execute("ROLLBACK")
-                raise
-
         if rows:
-            self._run(write)
+            self._database.write(lambda connection: connection.executemany(query, rows))
 
     def read(
         self, *, slide: str | None = None, task: str | None = None, what: str | None = None, after: int = 0
@@ -124,75 +115,17 @@ class Journal:
         asked = {column: value for column, value in conditions.items() if value is not None}
         where = "".join(f" AND {column} = ?" for column in asked)
         query = f"SELECT number, {COLUMNS} FROM events WHERE number > ?{where} ORDER BY number"
-        rows = self._run(lambda connection: connection.execute(query, (after, *asked.values())).fetchall())
+        rows = self._database.read(lambda connection: connection.execute(query, (after, *asked.values())).fetchall())
         return tuple(entry for row in rows if (entry := _entry(row)) is not None)
 
     def latest(self) -> int:
         """Return the number of the newest event; 0 in an empty journal."""
         query = "SELECT COALESCE(MAX(number), 0) FROM events"
-        return self._run(lambda connection: int(connection.execute(query).fetchone()[0]))
+        return self._database.read(lambda connection: int(connection.execute(query).fetchone()[0]))
 
     def close(self) -> None:
         """Close the file. Closing twice is harmless."""
-        with self._lock:
-            self._closed = True
-            self._connection.close()
-
-    def _run(self, operation: Callable[[sqlite3.Connection], Answer]) -> Answer:
-        with self._lock:
-            if self._closed:
-                raise JournalError(f"The journal of labels {self.path.name} is closed.")
-            try:
-                return operation(self._connection)
-            except (sqlite3.OperationalError, sqlite3.ProgrammingError, sqlite3.IntegrityError) as error:
-                raise self._refusal(error) from error
-            except sqlite3.DatabaseError as error:  # The file was damaged while it was open.
-                self._connection.close()
-                self._move_aside(error)
-                self._connection = self._connect()
-                return operation(self._connection)
-
-    def _opened(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.OperationalError as error:  # Locked, read-only or full: the file itself may be in order.
-            raise self._refusal(error) from error
-        except sqlite3.DatabaseError as error:
-            self._move_aside(error)
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            found = connection.execute("PRAGMA user_version").fetchone()[0]
-            if found > SCHEMA_VERSION:
-                raise sqlite3.OperationalError("it was written by a newer version of this program; update this one")
-            connection.executescript(SCHEMA)
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
-
-    def _refusal(self, error: sqlite3.Error) -> JournalError:
-        return JournalError(
-            f"The journal of labels {self.path} does not answer ({error}). Check free space and permissions of its "
-            "folder."
-        )
-
-    def _move_aside(self, error: sqlite3.Error) -> None:
-        aside = f"{self.path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
-        for suffix in ("", "-wal", "-shm"):
-            part = self.path.with_name(self.path.name + suffix)
-            if part.exists():
-                part.replace(self.path.with_name(aside + suffix))
-        self.notice = (
-            f"The journal of labels could not be read ({error}). It was kept as {aside} and a new one begun: labels "
-            "made before are not shown. Import a GeoJSON file that you exported, or restore the file from a backup."
-        )
-        logger.warning("%s", self.notice)
+        self._database.close()
 
 
 def _row(event: LabelEvent) -> tuple[str, ...]:

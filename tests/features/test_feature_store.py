@@ -173,7 +173,7 @@ def test_damaged_file_is_moved_aside_and_said(tmp_path, damage):
     store.put(key_of("new"), np.array([1]), vectors([1]))
     store.get(key_of())
     assert store.count(key_of("new")) == 1 or store.notice
-    assert "moved to features.sqlite.damaged-" in store.notice
+    assert "kept as features.sqlite.damaged-" in store.notice
     assert len(list(tmp_path.glob("features.sqlite.damaged-*"))) >= 1
     store.close()
 

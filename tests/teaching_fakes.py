@@ -62,12 +62,12 @@ class FakeTraining:
         self.error = error or FloatingPointError("The loss is not finite. Lower the learning rate.")
         self.guard = guard or fake_guard()
         self.started, self.closed, self.ended, self.resumed = 0, 0, 0, []
-        self.saved, self.removed, self.lessons = [], [], 0
+        self.saved, self.removed, self.lessons, self.wanted = [], [], 0, []
         self.step = 0
 
     def tools(self):
         return TeachingTools(
-            lesson=self._lesson,
+            lessons=self._lesson,
             references=lambda *_: (),
             teach=self._teach,
             finish=lambda: "finish",
@@ -75,13 +75,15 @@ class FakeTraining:
             remove_task=self._remove,
         )
 
-    def _lesson(self, session):
+    def _lesson(self, session, tasks):
         self.lessons += 1
-        return SimpleNamespace(
+        self.wanted.append(tuple(tasks))
+        made = SimpleNamespace(
             task=NEW_TASK, bags=(), counts=lambda: SimpleNamespace(origins={"tile": 40, "region": 12})
         )
+        return (made,)
 
-    def _teach(self, run, lesson, references):
+    def _teach(self, run, lessons, references):
         self.started += 1
         self.resumed.append(run.resume)
         try:
@@ -119,7 +121,7 @@ class FakeTraining:
         self.saved.append(Path(folder))
         return SimpleNamespace(name=Path(folder).name)
 
-    def _remove(self, model, task, folder):
+    def _remove(self, session, model, task, folder):
         self.removed.append((task, Path(folder)))
         return SimpleNamespace(name=Path(folder).name)
 

@@ -8,10 +8,10 @@ import typer
 
 from napari_mtlpath.cli.console import RESEARCH_USE_ONLY, console, print_json, printable
 from napari_mtlpath.cli.train import STOPPED, changed, interruption
-from napari_mtlpath.review.task_draft import TaskDraft, TaskKind
+from napari_mtlpath.review.task_draft import TaskKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_mtlpath.features.store import FeatureStore
     from napari_mtlpath.training.teaching.config import TeachConfig
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
 def add_task(
     model: Annotated[str, typer.Option(help="Name of a model (see `mtlpath models`), or its folder.")],
-    task: Annotated[str, typer.Option(help="Name of the new task, such as eosinophils.")],
+    out: Annotated[Path, typer.Option(help="The model folder to write; its name becomes the model's.")],
+    task: Annotated[str, typer.Option(help="Name of the new task, such as eosinophils.")] = "",
     labels: Annotated[
         list[Path], typer.Option(help="Labels: a GeoJSON of a slide, or a cohort table; may be repeated.")
-    ],
-    out: Annotated[Path, typer.Option(help="The model folder to write; its name becomes the model's.")],
-    slides: Annotated[list[Path], typer.Option(help="A slide file that the labels are about; may be repeated.")] = [],  # noqa: B006  typer reads the default, nobody changes it
+    ] = [],  # noqa: B006  typer reads the default, nobody changes it
+    lessons: Annotated[
+        Path | None, typer.Option(help="Several tasks at once: a TOML file with a table [tasks.NAME] for each.")
+    ] = None,
+    slides: Annotated[list[Path], typer.Option(help="A slide file that the labels are about; may be repeated.")] = [],  # noqa: B006
     kind: Annotated[TaskKind, typer.Option(help="What an answer is.")] = TaskKind.BINARY,
     classes: Annotated[
         str, typer.Option(help="Classes with commas between them; of two the last is the positive one.")
@@ -57,30 +60,40 @@ def add_task(
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew, though there is a checkpoint.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
 ) -> None:
-    """Teach a model one more task from labelled tiles, regions or slides.
+    """Teach a model one more task, or several at once, from labelled tiles, regions or slides.
 
     Slides that the model's encoder has not seen go through it first. Ctrl-C stops after a whole step and keeps it; the
     same command goes on from there. OUT gets the model, and proof.json: the old answers' hashes before and after.
     """
-    from napari_mtlpath.cli.lesson_files import LessonFiles, lesson_of_files
+    from napari_mtlpath.cli.lesson_files import lesson_of_files
+    from napari_mtlpath.cli.lesson_plan import LessonPlan, PlannedTask, planned, read_plan
     from napari_mtlpath.features.store import FeatureStore
     from napari_mtlpath.zoo.load import load_model
 
     if out.exists():
         raise ValueError(f"There is a folder {out} already, and no model is ever overwritten. Choose another name.")
     settings = _settings(config, change, {"mode": mode, "steps": steps, "seed": seed})
+    if lessons is not None:
+        if task or labels or slides:
+            raise ValueError("Give --lessons FILE, or --task with --labels and --slides; not both.")
+        plan, folder = read_plan(lessons), lessons.parent
+    else:
+        if not task or not labels:
+            raise ValueError("Expected --task NAME and --labels FILE, or --lessons FILE for several tasks at once.")
+        words = tuple(name.strip() for name in classes.split(",") if name.strip())
+        answers: dict[str, Any] = {"kind": kind, "classes": words, "unit": unit, "low": low, "high": high}
+        one = PlannedTask(labels=tuple(labels), further=further, **answers)
+        plan, folder = LessonPlan(tasks={task: one}, slides=tuple(slides), features=features, mpp=mpp), Path()
     parent = load_model(model, device=device)
-    words = tuple(name.strip() for name in classes.split(",") if name.strip())
-    draft = (
-        TaskDraft.of(parent.card.task(task))
-        if further
-        else TaskDraft.made(title=task, kind=kind, classes=words, unit=unit, low=low, high=high)
-    )
     err = console(stderr=True)
     store = FeatureStore()
-    files = LessonFiles(labels=tuple(labels), slides=tuple(slides), features=features, mpp=mpp)
-    lesson = lesson_of_files(files, draft, parent, store, tell=lambda line: err.print(printable(line)))
-    taught = _teach(parent, lesson, settings, store, retrain=task if further else "", resume=not fresh)
+    every = planned(plan, parent, folder=folder)
+    made = [
+        lesson_of_files(each.files, each.draft, parent, store, tell=lambda line: err.print(printable(line)))
+        for each in every
+    ]
+    known = [each.draft.name for each in every if each.further]
+    taught = _teach(parent, made, settings, store, retrain=known, resume=not fresh)
     _save(taught, out, as_json=as_json)
 
 
@@ -94,30 +107,23 @@ def _settings(path: Path | None, change: list[str], named: dict[str, Any]) -> "T
 
 def _teach(
     parent: "SlideModel",
-    lesson: "Lesson",
+    lessons: "Sequence[Lesson]",
     settings: "TeachConfig",
     store: "FeatureStore",
     *,
-    retrain: str,
+    retrain: "Sequence[str]",
     resume: bool,
 ) -> "Taught":
-    from napari_mtlpath.folders import data_folder
     from napari_mtlpath.session.reference_bags import reference_bags
+    from napari_mtlpath.training.teaching.run_folder import own_run_folder
     from napari_mtlpath.training.teaching.teach import teach
 
-    folder = data_folder() / "teaching" / f"{parent.digest[:16]}-{lesson.task.name}-files"
-    reports = teach(
-        parent,
-        lesson,
-        settings,
-        references=reference_bags(store, parent, lesson.bags),
-        folder=folder,
-        resume=resume,
-        retrain=retrain,
-    )
-    with interruption() as interrupted:
+    references = reference_bags(store, parent, [bag for lesson in lessons for bag in lesson.bags])
+    names = [lesson.task.name for lesson in lessons]
+    with own_run_folder(parent, names, ending="-files") as folder, interruption() as interrupted:
+        reports = teach(parent, lessons, settings, references=references, folder=folder, resume=resume, retrain=retrain)
         last = _show(reports, interrupted)
-    reports.close()  # after Ctrl-C: keeps the last whole step
+        reports.close()  # after Ctrl-C: keeps the last whole step
     if last is None or last.taught is None:
         typer.echo("Stopped after a whole step. The same command goes on from there.", err=True)
         raise typer.Exit(STOPPED)
@@ -162,7 +168,8 @@ def _save(taught: "Taught", out: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(_as_dict(taught, card, out))
         return
-    typer.echo(printable(f"Taught {taught.lesson.task.name!r} from {counts_text(taught.lesson.counts())}."))
+    for lesson in taught.lessons:
+        typer.echo(printable(f"Taught {lesson.task.name!r} from {counts_text(lesson.counts())}."))
     for group, row in taught.metrics.items():
         figures = ", ".join(f"{name} {value}" for name, value in row.items())
         typer.echo(printable(f"{group}: {figures}"))

@@ -1,4 +1,4 @@
-"""Labels, slides and feature files -> a lesson, the one that the viewer would make of the same labels."""
+"""Labels, slides and feature files of a task -> a lesson, the one that the viewer would make of the same labels."""
 
 import hashlib
 import math

@@ -4,9 +4,11 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
+
+from napari_mtlpath.training.config.hints import MattersWhen, OneOf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,8 @@ class ConfigField:
         Smallest and largest value, where there are such.
     help
         What it means.
+    matters_when
+        The setting and its value without which this one has no effect; None where it always has.
     """
 
     name: str
@@ -33,6 +37,7 @@ class ConfigField:
     low: float | None = None
     high: float | None = None
     help: str = ""
+    matters_when: tuple[str, str] | None = None
 
 
 def config_fields(table: type[BaseModel], *, first: tuple[str, ...] = ()) -> tuple[ConfigField, ...]:
@@ -74,13 +79,15 @@ def _field(table: type[BaseModel], name: str, words: str) -> ConfigField:
         for kind in ("ge", "gt", "le", "lt")
         if hasattr(entry, kind)
     }
+    named = [hint for hint in field.metadata if isinstance(hint, OneOf)]
     return ConfigField(
         name=name,
-        annotation=field.annotation,
+        annotation=Literal[named[0].names()] if named else field.annotation,
         default=field.get_default(call_default_factory=True),
         low=limits.get("ge", limits.get("gt")),
         high=limits.get("le", limits.get("lt")),
         help=words,
+        matters_when=next(((hint.key, hint.value) for hint in field.metadata if isinstance(hint, MattersWhen)), None),
     )
 
 

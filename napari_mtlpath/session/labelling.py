@@ -31,6 +31,7 @@ from napari_mtlpath.session.labelling_state import LabellingState
 from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.outbox import Outbox
 from napari_mtlpath.session.scale import user_name
+from napari_mtlpath.tasks import Classification, Regression
 
 if TYPE_CHECKING:
     from napari_mtlpath.session.session import Session
@@ -106,8 +107,8 @@ class Labelling(LabellingState):
     def choose_existing(self, name: str) -> None:
         """Label one of the model's own tasks, to fine-tune it."""
         task = next((task for task in self._session.tasks if task.name == name), None)
-        if task is None:
-            raise ValueError(f"The model has no task {name!r}.")
+        if not isinstance(task, Classification | Regression):
+            raise ValueError(f"The model has no task {name!r} whose tiles can be labelled.")
         with self._lock:
             known = self._book.drafts().get(name)
         self.define(known if known is not None and known.task == task else TaskDraft.of(task))
@@ -220,25 +221,31 @@ class Labelling(LabellingState):
                 self._record(fingerprint, task, act)
         self._tell()
 
-    def lesson(self) -> "Lesson":
+    def lessons(self, names: Sequence[str] = ()) -> "tuple[Lesson, ...]":
         """Return what the model is taught from: the labels of all slides with their embeddings. Reads files.
+
+        Parameters
+        ----------
+        names
+            Of tasks among :attr:`drafts`; by default the one that is labelled.
 
         Raises
         ------
         ValueError
-            If there is no task, no model, or nothing to teach from.
+            If there is no such task, no model, or nothing to teach from.
         """
         self.wake()
         self.settle()
-        draft = self._task
-        if draft is None:
+        drafts = {draft.name: draft for draft in self.drafts}
+        wanted = tuple(names) or ((self._task.name,) if self._task is not None else ())
+        if not wanted or any(name not in drafts for name in wanted):
             raise ValueError(NO_TASK)
-        if self._session.model is None:
+        if self._session.slide_model is None:
             raise ValueError(NO_PLACE)
-        lesson, notes = lesson_from(draft, self.labelled_slides(), self._session.store)
-        for note in notes:
+        made = [lesson_from(drafts[name], self.labelled_slides(drafts[name]), self._session.store) for name in wanted]
+        for note in dict.fromkeys(note for _, notes in made for note in notes):
             self._session.say(Level.WARNING, note)
-        return lesson
+        return tuple(lesson for lesson, _ in made)
 
     def settle(self, timeout: float = 10.0) -> bool:
         """Wait until everything so far is in the journal, or was refused by the disk; not for the GUI thread."""
@@ -296,14 +303,14 @@ class Labelling(LabellingState):
 
     def _find_place(self) -> None:
         session = self._session
-        slide, model = session.slide, session.model
+        slide, model = session.slide, session.slide_model
         self._author = self._author or user_name()
         place = None
         if slide is not None and model is not None and slide.resolution.known:
             with contextlib.suppress(ValueError):  # No tile fits; the analysis says so.
                 place = place_of(slide, model)
         with self._lock:
-            if session.slide is not slide or session.model is not model or self._closed:
+            if session.slide is not slide or session.slide_model is not model or self._closed:
                 return
             if place is None or self._place is None or place.key != self._place.key:
                 self._place = place  # The same tiles of the same slide keep their place, and the tools in use there.

@@ -77,11 +77,14 @@ class LabellingState:
                 return Labels()
             return self._book.labels(place.fingerprint, self._task.name, place.grid)
 
-    def labelled_slides(self) -> tuple[LabelledSlide, ...]:
-        """Return every slide with labels for the task, on the tiles of the model in use; the open one first."""
-        model, place = self._session.model, self._place
+    def labelled_slides(self, task: TaskDraft | None = None) -> tuple[LabelledSlide, ...]:
+        """Return every slide with labels for a task, on the tiles of the model in use; the open one first.
+
+        The task is the one that is labelled, unless another is given.
+        """
+        model, place = self._session.slide_model, self._place
         with self._lock:
-            draft = self._task
+            draft = task or self._task
             if model is None or draft is None:
                 return ()
             seen = self._book.seen()
@@ -98,9 +101,14 @@ class LabellingState:
                 found.append(LabelledSlide(name=name, fingerprint=fingerprint, grid=grid, key=key, labels=labels))
         return tuple(sorted(found, key=lambda slide: place is None or slide.fingerprint != place.fingerprint))
 
-    def all_labels(self) -> tuple[Labels, ...]:
-        """Return the labels of every slide for the task, of the open one first."""
-        return tuple(slide.labels for slide in self.labelled_slides())
+    def all_labels(self, task: TaskDraft | None = None) -> tuple[Labels, ...]:
+        """Return the labels of every slide for a task, of the open one first."""
+        return tuple(slide.labels for slide in self.labelled_slides(task))
+
+    def others(self) -> tuple[tuple[TaskDraft, int], ...]:
+        """Return the other tasks that have labels, with how many: they can be taught together with this one."""
+        counted = [(draft, count_labels(self.all_labels(draft)).total) for draft in self.drafts if draft != self._task]
+        return tuple((draft, count) for draft, count in counted if count)
 
     def counts(self) -> LabelCounts:
         """Return how many labels there are, on all slides, by origin and value."""
@@ -115,7 +123,7 @@ class LabellingState:
         """Return what to do next, as a sentence."""
         session = self._session
         return next_step(
-            self._task, self.all_labels(), slide=session.slide is not None, model=session.model is not None
+            self._task, self.all_labels(), slide=session.slide is not None, model=session.slide_model is not None
         )
 
     def slides_seen(self) -> "dict[str, SlideSeen]":

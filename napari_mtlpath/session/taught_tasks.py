@@ -19,6 +19,7 @@ def taught_tasks(card: "ModelCard") -> tuple[Task, ...]:
     for _ in range(MOST_GENERATIONS):
         if not isinstance(provenance, Mapping):
             break
-        names.add(provenance.get("taught"))
+        taught = provenance.get("taught")
+        names.update(taught if isinstance(taught, list | tuple) else [taught])
         provenance = provenance.get("parent_provenance")
     return tuple(task for task in card.tasks if task.name in names)

@@ -1,9 +1,9 @@
-"""Teaching the model in use one more task, in a thread of its own, while everything else goes on."""
+"""Teaching the model in use new tasks, or its own further, in a thread of its own, while everything else goes on."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from enum import StrEnum
@@ -83,13 +83,15 @@ class Teaching:
                 self._prepared = True
                 self._submit(self.tools.prepare)
 
-    def start(self, settings: Mapping[str, Any], *, resume: bool | None = None) -> None:
-        """Teach the task and the labels of the session to the model in use; earlier, unsaved results are dropped.
+    def start(self, settings: Mapping[str, Any], *, tasks: Sequence[str] = (), resume: bool | None = None) -> None:
+        """Teach tasks and labels of the session to the model in use; earlier, unsaved results are dropped.
 
         Parameters
         ----------
         settings
             How: what differs from the defaults of :class:`~napari_mtlpath.training.teaching.config.TeachConfig`.
+        tasks
+            Names of the tasks that learn, which have labels; by default the one that is labelled now.
         resume
             Go on from the checkpoint of the same model, labels and settings, where there is one; by default only the
             first time, so that what a closed or killed program had learned is not lost.
@@ -101,12 +103,14 @@ class Teaching:
         """
         with self._lock:
             self._refuse_while_busy()
-            model = self._session.model
+            model = self._session.slide_model
             if model is None:
                 raise ValueError("A task is taught to a model, and none is in use. Load a model first.")
             goes_on = self._first if resume is None else resume
             self._first = False
-            self._run = run = TeachingRun(parent=model, settings=settings, resume=goes_on)
+            labelled = self._session.labels.task
+            wanted = tuple(tasks) or ((labelled.task.name,) if labelled is not None else ())
+            self._run = run = TeachingRun(parent=model, settings=settings, wanted=wanted, resume=goes_on)
             shared = settings.get("mode") == "shared"
             self._tell(TeachingView(phase=TeachingPhase.PREPARING, parent=model.card.name, shared=shared))
             self._submit(lambda: self._teach(run))
@@ -119,7 +123,7 @@ class Teaching:
         if run is None:
             return
         if phase is TeachingPhase.STOPPED:
-            self.start(run.settings, resume=True)
+            self.start(run.settings, tasks=run.wanted, resume=True)
         else:
             run.pause(False)
 
@@ -168,14 +172,14 @@ class Teaching:
         """
         with self._lock:
             self._refuse_while_busy()
-            model = self._session.model
+            model = self._session.slide_model
             if model is None:
                 raise ValueError("A task is removed from a model, and none is in use. Load a model first.")
             self._run = TeachingRun(parent=model)
             self._view = TeachingView(parent=model.card.name)
             self._write(
                 f"{model.card.name}-without-{task}",
-                lambda folder: self.tools.remove_task(model, task, folder),
+                lambda folder: self.tools.remove_task(self._session, model, task, folder),
                 back_to=TeachingPhase.IDLE,
                 renamed=True,
             )
@@ -261,8 +265,8 @@ class Teaching:
     def _show(self, run: TeachingRun, model: "SlideModel") -> None:
         """Let the snapshot judge the open slide, and look at its new task when it is shown first."""
         first, run.snapshot = run.snapshot is None, model
-        if self._session.preview(model, of=run.parent) and first and run.task is not None:
-            self._session.set_overlay(task=run.task.name)
+        if self._session.preview(model, of=run.parent) and first and run.tasks:
+            self._session.set_overlay(task=run.tasks[0].name)
 
     def _end(self, run: TeachingRun, **changes: Any) -> None:  # noqa: ANN401 - the fields of TeachingView
         if run.taught is None:

@@ -1,6 +1,7 @@
 """One run of a training: what was asked for, whether it may go on, and what it has made so far."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,14 @@ class TeachingRun(RunControl):
         The model that is taught, which stays as it is.
     settings
         How: what differs from the defaults.
+    wanted
+        Names of the tasks that are taught; none for the one that is labelled when it starts.
     resume
         Whether to go on from a checkpoint.
 
     Attributes
     ----------
-    task
+    tasks
         What is taught, once the labels were read.
     snapshot
         The newest model that may be shown, or None.
@@ -38,13 +41,19 @@ class TeachingRun(RunControl):
     """
 
     def __init__(
-        self, *, parent: "SlideModel", settings: Mapping[str, Any] | None = None, resume: bool = False
+        self,
+        *,
+        parent: "SlideModel",
+        settings: Mapping[str, Any] | None = None,
+        wanted: Sequence[str] = (),
+        resume: bool = False,
     ) -> None:
         super().__init__()
         self.parent = parent
         self.settings = dict(settings or {})
         self.resume = resume
-        self.task: Task | None = None
+        self.wanted = tuple(wanted)
+        self.tasks: tuple[Task, ...] = ()
         self.snapshot: SlideModel | None = None
         self.taught: Any = None
 
@@ -74,13 +83,14 @@ class TeachingRun(RunControl):
         """
         self.check()
         with session.working("Reading labels and features"):
-            lesson = tools.lesson(session)
-            self.task = lesson.task
-            on_change(task=lesson.task, origins=dict(lesson.counts().origins))
+            lessons = tools.lessons(session, self.wanted)
+            self.tasks = tuple(lesson.task for lesson in lessons)
+            origins = sum((Counter(lesson.counts().origins) for lesson in lessons), Counter[str]())
+            on_change(tasks=self.tasks, origins=dict(origins))
             self.check()
-            references = tools.references(session, self.parent, lesson)
+            references = tools.references(session, self.parent, lessons)
         self.check()
-        with closing(tools.teach(self, lesson, references)) as reports:
+        with closing(tools.teach(self, lessons, references)) as reports:
             on_change(phase=TeachingPhase.RUNNING)
             command = None  # the first thing sent into a generator must be nothing
             while True:

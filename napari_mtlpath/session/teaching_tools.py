@@ -1,6 +1,5 @@
 """What a teaching works with: where labels, cached bags, the training and the saved models come from."""
 
-import hashlib
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -18,44 +17,45 @@ if TYPE_CHECKING:
     from napari_mtlpath.zoo.card import ModelCard
     from napari_mtlpath.zoo.model import SlideModel
 
+    Reports = Generator[TeachReport, Command | None, Any]
+
 LONGEST_NAME = 60
 """Letters of a suggested name, so that a number still fits behind it."""
 
-RUNS_FOLDER = "teaching"
-"""Checkpoints of trainings, below the user's data."""
+
+def drafted_lessons(session: "Session", tasks: Sequence[str]) -> "tuple[Lesson, ...]":
+    """Return the labels that the user made for these tasks, with their tiles' features; reads files."""
+    return session.labels.lessons(tasks)
 
 
-def drafted_lesson(session: "Session") -> "Lesson":
-    """Return the task and the labels that the user made, with their tiles' features; reads files."""
-    return session.labels.lesson()
-
-
-def cached_bags(session: "Session", model: "SlideModel", lesson: "Lesson") -> "tuple[TaughtBag, ...]":
-    """Return every bag that the model's encoder has left in the store, and the lesson's: the guard's references."""
+def cached_bags(session: "Session", model: "SlideModel", lessons: "Sequence[Lesson]") -> "tuple[TaughtBag, ...]":
+    """Return every bag that the model's encoder has left in the store, and the lessons': the guard's references."""
     from napari_mtlpath.session.reference_bags import reference_bags  # numpy and torch, which the caller needs anyway
 
-    return reference_bags(session.store, model, lesson.bags)
+    return reference_bags(session.store, model, [bag for lesson in lessons for bag in lesson.bags])
 
 
-def training(
-    run: "TeachingRun", lesson: "Lesson", references: "Sequence[TaughtBag]"
-) -> "Generator[TeachReport, Command | None, Any]":
+def training(run: "TeachingRun", lessons: "Sequence[Lesson]", references: "Sequence[TaughtBag]") -> "Reports":
     """Return the training as a generator of reports; closing it keeps a checkpoint."""
     from napari_mtlpath.training.teaching.config import parse_teach_config
+    from napari_mtlpath.training.teaching.run_folder import own_run_folder
     from napari_mtlpath.training.teaching.teach import teach
 
-    own = hashlib.sha256(lesson.task.name.encode()).hexdigest()[:16]  # a task's name may be no name for a folder
-    folder = data_folder() / RUNS_FOLDER / f"{run.parent.digest[:16]}-{own}"
-    return teach(
-        run.parent,
-        lesson,
-        parse_teach_config(run.settings),
-        references=references,
-        folder=folder,
-        device=run.parent.device,
-        resume=run.resume,
-        retrain=lesson.task.name if lesson.task.name in [task.name for task in run.parent.tasks] else "",
-    )
+    settings = parse_teach_config(run.settings)
+    names = [lesson.task.name for lesson in lessons]
+    with own_run_folder(run.parent, names) as folder:
+        return (
+            yield from teach(
+                run.parent,
+                lessons,
+                settings,
+                references=references,
+                folder=folder,
+                device=run.parent.device,
+                resume=run.resume,
+                retrain=[task.name for task in run.parent.tasks if task.name in names],
+            )
+        )
 
 
 def load_training() -> None:
@@ -78,13 +78,12 @@ def save_taught(taught: Any, folder: Path) -> "ModelCard":  # noqa: ANN401 - wha
     return save(taught, folder)
 
 
-def save_without(model: "SlideModel", task: str, folder: Path) -> "ModelCard":
+def save_without(session: "Session", model: "SlideModel", task: str, folder: Path) -> "ModelCard":
     """Save a model without one of its tasks; the others are compared on every slide that the store knows."""
-    from napari_mtlpath.features.store import FeatureStore
     from napari_mtlpath.session.reference_bags import reference_bags
     from napari_mtlpath.training.teaching.taught_model import remove_task
 
-    return remove_task(model, task, folder, references=reference_bags(FeatureStore(), model))
+    return remove_task(model, task, folder, references=reference_bags(session.store, model))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +91,12 @@ class TeachingTools:
     """What a teaching needs from elsewhere; each may be another in tests."""
 
     prepare: Callable[[], None] = load_training
-    lesson: "Callable[[Session], Lesson]" = drafted_lesson
-    references: "Callable[[Session, SlideModel, Lesson], Sequence[TaughtBag]]" = cached_bags
-    teach: "Callable[[TeachingRun, Lesson, Sequence[TaughtBag]], Generator[TeachReport, Command | None, Any]]" = (
-        training
-    )
+    lessons: "Callable[[Session, Sequence[str]], Sequence[Lesson]]" = drafted_lessons
+    references: "Callable[[Session, SlideModel, Sequence[Lesson]], Sequence[TaughtBag]]" = cached_bags
+    teach: "Callable[[TeachingRun, Sequence[Lesson], Sequence[TaughtBag]], Reports]" = training
     finish: "Callable[[], Command]" = finishing
     save: "Callable[[Any, Path], ModelCard]" = save_taught
-    remove_task: "Callable[[SlideModel, str, Path], ModelCard]" = save_without
+    remove_task: "Callable[[Session, SlideModel, str, Path], ModelCard]" = save_without
 
 
 def own_model_folder(name: str) -> Path:
@@ -122,8 +119,8 @@ def own_model_folder(name: str) -> Path:
 
 
 def suggested_name(run: "TeachingRun") -> str:
-    """Return a free name for the model that a training has made: its parent's and its task's. Reads folders."""
-    return free_name(f"{run.parent.card.name}-{run.task.name if run.task is not None else 'taught'}")
+    """Return a free name for the model that a training has made: its parent's and its tasks'. Reads folders."""
+    return free_name("-".join([run.parent.card.name, *(task.name for task in run.tasks)]))
 
 
 def free_name(wanted: str) -> str:

@@ -68,8 +68,8 @@ class TeachingView:
     ----------
     phase
         What it is doing.
-    task
-        What is taught, or None before the first start.
+    tasks
+        What is taught; empty before the labels were read.
     parent
         Name of the model that it started from.
     points
@@ -95,7 +95,7 @@ class TeachingView:
     """
 
     phase: TeachingPhase = TeachingPhase.IDLE
-    task: "Task | None" = None
+    tasks: "tuple[Task, ...]" = ()
     parent: str = ""
     points: tuple[CurvePoint, ...] = ()
     floors: Mapping[str, float] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """A teaching in words: the one place where the Fine-tune section's sentences are made."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,7 +90,7 @@ def score_words(view: TeachingView) -> str:
 
 def title_of(view: TeachingView, task: str) -> str:
     """Return what a person calls a task of a teaching."""
-    return task_title(view.task) if view.task is not None and view.task.name == task else task
+    return next((task_title(known) for known in view.tasks if known.name == task), task)
 
 
 def origin_words(origins: Mapping[str, int]) -> str:
@@ -156,18 +156,31 @@ def delta_rows(view: TeachingView) -> tuple[DeltaRow, ...]:
     )
 
 
-def start_hint(*, model: bool, task: "Task | None", labels: int, busy: bool) -> str:
-    """Return what is missing before anything can be taught, or what Start will do."""
+def start_hint(*, model: bool, tasks: "Sequence[Task]", labels: int, busy: bool) -> str:
+    """Return what is missing before anything can be taught, or what Start will do.
+
+    Parameters
+    ----------
+    model
+        Whether a model is in use.
+    tasks
+        What would be taught, the task that is labelled now first.
+    labels
+        Of all of them.
+    busy
+        Whether something is being taught.
+    """
     if busy:
         return ""
     if not model:
         return "Load a model first: it is what learns the new task."
-    if task is None:
+    if not tasks:
         return "Make a new task in the Tasks section and label some tiles; then Start teaches it."
-    title = task_title(task)
+    first, *others = (f"'{task_title(task)}'" for task in tasks)
     if labels == 0:
-        return f"Label some tiles for '{title}' in the Tasks section; then Start teaches it."
-    return f"Ready to teach '{title}' from {labels:,} label{'' if labels == 1 else 's'}."
+        return f"Label some tiles for {first} in the Tasks section; then Start teaches it."
+    together = f" together with {', '.join(others)}," if others else ""
+    return f"Ready to teach {first}{together} from {labels:,} label{'' if labels == 1 else 's'}."
 
 
 _ORIGINS = {

@@ -83,7 +83,7 @@ def test_viewer_and_command_line_give_the_same_weights_and_the_same_proof(world:
     assert mine.weights_sha256 == yours.weights_sha256
     proofs = [json.loads((card.folder / "proof.json").read_text(encoding="utf-8")) for card in (mine, yours)]
     for proof in proofs:
-        assert proof["labels"].pop("origins")  # tiles clicked in one, a file in the other
+        assert proof["lessons"][0]["labels"].pop("origins")  # tiles clicked in one, a file in the other
     assert proofs[0] == proofs[1]
 
 
@@ -94,7 +94,7 @@ def test_result_is_said_in_words_and_as_json(world: Path):
     said = json.loads(result.stdout)
     assert said["tasks"] == ["dark", "share", "stain", "spotty"]
     assert said["proof"]["identical"] is True
-    assert said["proof"]["labels"]["tiles"] == {"absent": 7, "present": 7}
+    assert said["proof"]["lessons"][0]["labels"]["tiles"] == {"absent": 7, "present": 7}
     again = add_task(world, "--labels", labels, "--slides", world / "a.tif", out="second")
     assert "Taught 'spotty' from 7 tiles absent, 7 tiles present" in again.output
     assert "identical bit by bit" in again.output
@@ -119,7 +119,7 @@ def test_cohort_table_with_feature_files_teaches_from_slides_that_are_not_here(w
     (world / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     result = add_task(world, "--labels", world / "labels.csv", "--features", folder, "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["proof"]["labels"]["slides"] == {"absent": 4, "present": 4}
+    assert json.loads(result.stdout)["proof"]["lessons"][0]["labels"]["slides"] == {"absent": 4, "present": 4}
     missing = add_task(world, "--labels", world / "labels.csv", out="other")
     assert missing.exit_code == 1
     assert (
@@ -141,8 +141,58 @@ def test_existing_task_is_taught_further_and_keeps_its_question(world: Path):
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
     assert said["tasks"] == ["dark", "share", "stain"]
-    assert said["proof"]["taught"] == "further"
+    assert said["proof"]["lessons"][0]["taught"] == "further"
     assert said["proof"]["identical"] is True
+
+
+def test_several_tasks_are_taught_at_once_from_a_lessons_file(world: Path):
+    write_labels(world)
+    text = (world / "a.geojson").read_text(encoding="utf-8")
+    (world / "b.geojson").write_text(text.replace('"spotty"', '"striped"'), encoding="utf-8")
+    plan = world / "lessons.toml"
+    plan.write_text(
+        'slides = ["a.tif"]\n[tasks.Striped]\nlabels = ["b.geojson"]\n[tasks.Spotty]\nlabels = ["a.geojson"]\n',
+        encoding="utf-8",
+    )
+    fixed = ["add-task", "--model", world / "parent", "--device", "cpu", "--out", world / "longer", "--json"]
+    result = CliRunner().invoke(app, [str(word) for word in (*fixed, *SETTINGS, "--lessons", plan)])
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["tasks"] == ["dark", "share", "stain", "spotty", "striped"]
+    assert said["proof"]["identical"] is True
+    assert [lesson["task"]["name"] for lesson in said["proof"]["lessons"]] == ["spotty", "striped"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("slides = []", "tasks is missing"),
+        ("[tasks.a]", "tasks.a.labels is missing"),
+        (
+            '[tasks.a]\nlabels = ["x.geojson"]\nkindd = "binary"',
+            "tasks.a.kindd is not a known key. Did you mean 'kind'?",
+        ),
+        ("[tasks.a", "is not valid TOML"),
+        ('[tasks.a]\nlabels = ["x.csv"]\nfurther = true', "has no task 'a'"),
+        (None, "Expected a lessons file"),
+    ],
+)
+def test_what_is_wrong_in_a_lessons_file_is_said_in_one_line(text: str | None, sentence: str, world: Path):
+    if text is not None:
+        (world / "lessons.toml").write_text(text, encoding="utf-8")
+    fixed = ["add-task", "--model", world / "parent", "--out", world / "longer", "--lessons", world / "lessons.toml"]
+    result = CliRunner().invoke(app, [str(word) for word in fixed])
+    assert result.exit_code == 1, result.output
+    assert sentence in result.output
+    assert len([line for line in result.output.splitlines() if line.startswith("Error")]) == 1
+
+
+@pytest.mark.parametrize("words", [[], ["--task", "a"], ["--task", "a", "--lessons", "lessons.toml"]])
+def test_one_task_or_a_lessons_file_is_asked_for(words: list[str], world: Path):
+    fixed = ["add-task", "--model", str(world / "parent"), "--out", str(world / "longer")]
+    result = CliRunner().invoke(app, [*fixed, *words])
+    assert result.exit_code == 1
+    assert "--lessons FILE" in result.output
 
 
 @pytest.mark.parametrize(

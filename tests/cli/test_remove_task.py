@@ -1,4 +1,4 @@
-"""`mtlpath remove-task` writes a model without a task and proves that the others answer as before, or writes nothing."""
+"""`mtlpath remove-task` writes a model without a task, and a proof that the others answer as before, or nothing."""
 
 import json
 from pathlib import Path

@@ -71,7 +71,7 @@ def test_a_table_that_cannot_be_used_changes_nothing(session, tmp_path, text, sa
 def test_labels_of_a_table_teach_with_the_cached_features(session, tmp_path):
     put_features(session.store, session.labels.place)
     import_table(session, _table(tmp_path, "FILENAME,eosinophils\na.svs,present\nb.svs,absent\n"))
-    lesson = session.labels.lesson()
+    (lesson,) = session.labels.lessons()
     assert [(bag.name, bag.label, bag.origins) for bag in lesson.bags] == [("a.svs", 1.0, {"table": 1})]
 
 

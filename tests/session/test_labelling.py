@@ -207,7 +207,7 @@ def test_a_lesson_is_made_from_labels_and_cached_embeddings(window):
     indices = put_features(window.store, place)
     window.labels.label_tiles([3, 33], 1.0)
     window.labels.label_tiles([5], 0.0, origin=Origin.GALLERY)
-    lesson = window.labels.lesson()
+    (lesson,) = window.labels.lessons()
     (bag,) = lesson.bags
     assert lesson.task == DRAFT.task
     assert (bag.name, bag.fingerprint) == ("a.svs", "a" * 64)
@@ -225,7 +225,7 @@ def test_a_lesson_holds_the_slides_that_are_not_open_any_more(window):
     window.labels.label_tiles([3], 1.0)
     put_features(window.store, window.open(LabelSlide("b" * 64, name="b.svs")))
     window.labels.label_slide(0.0)
-    lesson = window.labels.lesson()
+    (lesson,) = window.labels.lessons()
     assert [bag.name for bag in lesson.bags] == ["b.svs", "a.svs"]
     assert lesson.bags[0].label == 0.0
     assert [np.nansum(bag.tile_labels) for bag in lesson.bags] == [0.0, 1.0]
@@ -234,17 +234,17 @@ def test_a_lesson_holds_the_slides_that_are_not_open_any_more(window):
 def test_labels_without_embeddings_are_said_and_left_out(window):
     put_features(window.store, window.labels.place, but=[3])
     window.labels.label_tiles([3, 4], 1.0)
-    lesson = window.labels.lesson()
+    (lesson,) = window.labels.lessons()
     assert np.nansum(lesson.bags[0].tile_labels) == 1.0
     assert any("1 labelled tiles of 'a.svs' were not analysed yet" in message.text for message in window.messages)
 
 
 def test_a_lesson_of_nothing_is_refused_in_a_sentence(window):
     with pytest.raises(ValueError, match="Label some tiles first"):
-        window.labels.lesson()
+        window.labels.lessons()
     window.labels.label_tiles([3], 1.0)
     with pytest.raises(ValueError, match="let the analysis run"):
-        window.labels.lesson()
+        window.labels.lessons()
 
 
 def test_labels_made_for_tiles_of_another_size_wait_for_their_model(window):

@@ -64,7 +64,7 @@ def test_a_training_runs_to_its_end_and_draws_its_curves():
         assert [point.step for point in view.points] == [1, 2, 3, 4, 5, 6, 7, 7]
         assert view.points[0].losses[NEW_TASK.name] > view.points[-1].losses[NEW_TASK.name]
         assert view.floors == {NEW_TASK.name: 0.5}
-        assert view.task == NEW_TASK
+        assert view.tasks == (NEW_TASK,)
         assert view.origins == {"tile": 40, "region": 12}
         assert view.guard.identical
         assert ears.phases[0] is TeachingPhase.PREPARING
@@ -166,14 +166,27 @@ def test_labels_that_cannot_teach_are_told_before_anything_is_trained():
     training = FakeTraining()
     with bench(training) as (session, ears):
 
-        def refuse(session):
+        def refuse(session, tasks):
             raise ValueError("Mark at least one tile without eosinophils.")
 
-        session.teaching.tools = type(session.teaching.tools)(**{**vars(training.tools()), "lesson": refuse})
+        session.teaching.tools = type(session.teaching.tools)(**{**vars(training.tools()), "lessons": refuse})
         session.teaching.start(CONFIG)
         ears.until(TeachingPhase.FAILED)
         assert session.teaching.view.problem == "Mark at least one tile without eosinophils."
         assert training.started == 0
+
+
+def test_a_stopped_training_goes_on_with_its_tasks_whatever_is_labelled_by_then():
+    training = FakeTraining(steps=3000, seconds=0.001)
+    with bench(training) as (session, ears):
+        session.teaching.start(CONFIG, tasks=["b", "a"])
+        ears.until(TeachingPhase.RUNNING)
+        session.teaching.cancel()
+        ears.until(TeachingPhase.STOPPED)
+        training.steps = training.step + 2
+        session.teaching.go_on()
+        ears.until(TeachingPhase.DONE)
+        assert training.wanted == [("b", "a"), ("b", "a")]
 
 
 def test_two_trainings_at_once_are_refused():
@@ -225,7 +238,7 @@ def loadable(monkeypatch):
     def load(name, *, device="auto", **_):
         return grown(parent_model(name))
 
-    monkeypatch.setattr("napari_mtlpath.zoo.load.load_model", load)
+    monkeypatch.setattr("napari_mtlpath.zoo.any_model.load_any", load)
 
 
 def test_saving_uses_the_new_model_and_undo_returns_to_its_parent(loadable):

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QPalette
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QWidget
+from qtpy.QtWidgets import QAbstractButton, QCheckBox, QComboBox, QLabel, QLineEdit, QWidget
 from session_fakes import FakeAnalysis, FakeSlide, FakeStore
 from teaching_fakes import NEW_TASK, FakeTraining, fake_guard, grown, parent_model
 
+from napari_mtlpath.review.task_draft import TaskDraft, TaskKind
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.teaching import WhenClosed
 from napari_mtlpath.session.teaching_view import TeachingPhase
@@ -23,10 +24,14 @@ class FakeLabels:
 
     def __init__(self, labels):
         self.task = SimpleNamespace(task=NEW_TASK) if labels else None
+        self.other_tasks = ()
         self._counts = SimpleNamespace(total=labels, tiles=Counter())
 
     def counts(self):
         return self._counts
+
+    def others(self):
+        return self.other_tasks
 
     def close(self):
         pass
@@ -74,7 +79,7 @@ def bench(qtbot, monkeypatch):
         made.append(Bench(qtbot, training or FakeTraining(steps=30), **options))
         return made[-1]
 
-    monkeypatch.setattr("napari_mtlpath.zoo.load.load_model", lambda name, **_: grown(parent_model(name)))
+    monkeypatch.setattr("napari_mtlpath.zoo.any_model.load_any", lambda name, **_: grown(parent_model(name)))
     yield make
     for each in made:
         each.session.close()
@@ -174,7 +179,7 @@ def test_the_advanced_settings_are_those_of_the_command_line(bench):
 
     shown = bench()
     heard = []
-    shown.session.teaching.start = lambda settings: heard.append(settings)
+    shown.session.teaching.start = lambda settings, tasks: heard.append(settings)
     shown.click("teach-advanced")
     shown.until(lambda: shown.form.findChild(QWidget, "teach-setting-form") is not None)
     for name in TeachConfig.model_fields:
@@ -189,6 +194,49 @@ def test_the_advanced_settings_are_those_of_the_command_line(bench):
     assert heard[1] == {}
 
 
+def test_other_labelled_tasks_are_ticked_to_learn_in_the_same_run(bench):
+    shown = bench()
+    assert not shown.child("teach-together").isVisible()
+    other = TaskDraft.made(title="Blasts", kind=TaskKind.BINARY)
+    own = TaskDraft.of(shown.session.model.tasks[0])
+    shown.session.labels.other_tasks = ((other, 8), (own, 1))
+    shown.session.labels_changed.emit()
+    shown.until(lambda: shown.child("teach-together").isVisible())
+    box = shown.child("teach-together-blasts", QCheckBox)
+    assert box.text() == "Blasts (8 labels; new)"
+    assert "(1 label; the model's own, taught further)" in shown.child(f"teach-together-{own.name}", QCheckBox).text()
+    box.click()
+    assert shown.text("teach-hint") == "Ready to teach 'Eosinophils' together with 'Blasts', from 60 labels."
+    shown.click("teach-start")
+    shown.until_phase(TeachingPhase.DONE)
+    assert shown.training.wanted == [(NEW_TASK.name, "blasts")]
+    shown.session.labels.other_tasks = ()
+    shown.session.labels_changed.emit()
+    shown.until(lambda: not shown.child("teach-together").isVisible())
+
+
+def test_settings_show_where_they_matter(bench):
+    from napari_mtlpath.balancing.balancer import names
+
+    shown = bench()
+    heard = []
+    shown.session.teaching.start = lambda settings, tasks: heard.append(settings)
+    shown.click("teach-advanced")
+    shown.until(lambda: shown.form.findChild(QComboBox, "teach-setting-balancer") is not None)
+    balancer, mode = shown.child("teach-setting-balancer", QComboBox), shown.child("teach-setting-mode", QComboBox)
+    assert [balancer.itemText(index) for index in range(balancer.count())] == list(names())
+    assert not balancer.isVisible()
+    assert not shown.child("teach-setting-distillation").isVisible()
+    mode.setCurrentText("shared")
+    shown.until(balancer.isVisible)
+    balancer.setCurrentText("uncert+cagrad")
+    shown.click("teach-start")
+    mode.setCurrentText("isolated")
+    shown.until(lambda: not balancer.isVisible())
+    shown.click("teach-start")
+    assert heard == [{"mode": "shared", "balancer": "uncert+cagrad"}, {}]
+
+
 def test_a_wrong_setting_is_told_in_one_sentence(bench):
     from napari_mtlpath.session.teaching_tools import TeachingTools, training
 
@@ -196,13 +244,12 @@ def test_a_wrong_setting_is_told_in_one_sentence(bench):
     fakes = vars(shown.training.tools())
     shown.session.teaching.tools = TeachingTools(**{**fakes, "teach": training})
     shown.click("teach-advanced")
-    shown.until(lambda: shown.form.findChild(QLineEdit, "teach-setting-balancer") is not None)
-    shown.child("teach-setting-balancer", QLineEdit).setText("uncrt")
+    shown.until(lambda: shown.form.findChild(QWidget, "teach-setting-form") is not None)
+    shown.child("teach-setting-smallest_bag").setValue(900)
     shown.session.model.digest = "0" * 64
     shown.click("teach-start")
     shown.until_phase(TeachingPhase.FAILED)
-    shown.until(lambda: "balancer" in shown.text("teach-status"))
-    assert "uncert" in shown.text("teach-status")
+    shown.until(lambda: "must not exceed" in shown.text("teach-status"))
 
 
 def test_the_end_at_closing_is_the_users_choice(bench):

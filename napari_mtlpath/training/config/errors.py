@@ -38,6 +38,10 @@ def _key(location: tuple[str | int, ...], config: Any) -> tuple[list[str], list[
     known: list[str] = []
     current = config
     for part in location:
+        if get_origin(current) is dict:  # a table by names that the user chose
+            words.append(str(part))
+            current = get_args(current)[1]
+            continue
         models = _models(current)
         tagged = [model for model in models if len(models) > 1 and part in _tags(model)]
         if tagged:

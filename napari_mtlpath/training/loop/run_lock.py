@@ -10,7 +10,7 @@ LOCK_FILE = "training.lock"
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, file: str = LOCK_FILE) -> Iterator[None]:
     """Hold `folder` for this process while the block runs; a lock that a killed process left is taken over.
 
     Raises
@@ -19,7 +19,7 @@ def locked(folder: Path) -> Iterator[None]:
         If a training that may still run holds it, here or on another machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK_FILE
+    path = folder / file
     if path.is_file() and _is_left_behind(path.read_text(encoding="utf-8")):
         path.unlink(missing_ok=True)
     try:

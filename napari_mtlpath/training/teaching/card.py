@@ -1,6 +1,6 @@
 """The card of a model that was taught: what it answers now, from which labels, and what still holds of its parent's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,29 +18,35 @@ BY_TASK = ("metrics", "calibration", "operating_points", "conformal", "tile_labe
 """Tables of a card by task; a group of metrics may go on after its task's name."""
 
 
-def draft_card(parent: ModelCard, aggregator: Aggregator, lesson: Lesson) -> ModelCard:
-    """Return the parent's card with the tasks of `aggregator`, without what was said about the task before."""
-    task = lesson.task.name
-    tiles = sum(lesson.counts().tiles.values())
-    card = replace(
-        _without(parent, task), tasks=aggregator.tasks, options=dict(aggregator.options), weights_sha256="", folder=None
+def draft_card(parent: ModelCard, aggregator: Aggregator, lessons: Sequence[Lesson]) -> ModelCard:
+    """Return the parent's card with the tasks of `aggregator`, without what was said about the taught ones before."""
+    card, labelled = parent, {}
+    for lesson in lessons:
+        name = lesson.task.name
+        labelled[name] = sum(lesson.counts().tiles.values()) + parent.tile_labels.get(name, 0)
+        card = _without(card, name)
+    tile_labels = {**card.tile_labels, **{name: count for name, count in labelled.items() if count}}
+    options = dict(aggregator.options)
+    return replace(
+        card, tasks=aggregator.tasks, options=options, tile_labels=tile_labels, weights_sha256="", folder=None
     )
-    labelled = tiles + parent.tile_labels.get(task, 0)
-    return replace(card, tile_labels={**card.tile_labels, task: labelled}) if labelled else card
 
 
 def taught_card(taught: Taught, result: GuardResult, *, name: str) -> ModelCard:
     """Return the card of a taught model: origin and counts of its labels, figures with floors, parent and proof."""
-    parent, task = taught.parent.card, taught.lesson.task
-    card = draft_card(parent, taught.model.aggregator, taught.lesson)
+    parent = taught.parent.card
+    card = draft_card(parent, taught.model.aggregator, taught.lessons)
     if not result.identical:  # what was measured and fitted on the parent's answers holds no more
         card = replace(card, metrics={}, calibration={}, operating_points={}, conformal={})
-    words = f"{task.title or task.name} {'taught further' if taught.retrained else 'added'}"
+    words = ", ".join(
+        f"{lesson.task.title or lesson.task.name} {'taught further' if _is_further(taught, lesson) else 'added'}"
+        for lesson in taught.lessons
+    )
     return replace(
         card,
         name=name,
         title=f"{parent.title or parent.name}; {words}",
-        summary=f"{parent.summary} {_lesson_sentence(taught)} {result.sentence}".strip(),
+        summary=f"{parent.summary} {_lesson_sentences(taught)} {result.sentence}".strip(),
         limits=f"{parent.limits} {_limits(taught)}".strip(),
         metrics={**card.metrics, **{group: dict(row) for group, row in taught.metrics.items()}},
         provenance=_provenance(taught, result),
@@ -84,18 +90,27 @@ def counts_text(counts: LabelCounts) -> str:
     return ", ".join(parts) + (f" (from {origins})" if origins else "")
 
 
-def _lesson_sentence(taught: Taught) -> str:
-    task, slides = taught.lesson.task.name, len(taught.lesson.bags)
-    verb = "taught further" if taught.retrained else "taught later"
-    return f"Task {task!r} was {verb}, from {counts_text(taught.lesson.counts())} of {slides} slide(s)."
+def _is_further(taught: Taught, lesson: Lesson) -> bool:
+    return lesson.task.name in taught.retrained
+
+
+def _lesson_sentences(taught: Taught) -> str:
+    return " ".join(
+        f"Task {lesson.task.name!r} was {'taught further' if _is_further(taught, lesson) else 'taught later'}, from "
+        f"{counts_text(lesson.counts())} of {len(lesson.bags)} slide(s)."
+        for lesson in taught.lessons
+    )
 
 
 def _limits(taught: Taught) -> str:
-    task = taught.lesson.task.name
-    if not taught.metrics:
+    return " ".join(_limits_of(taught, lesson.task.name) for lesson in taught.lessons)
+
+
+def _limits_of(taught: Taught, task: str) -> str:
+    if not any(group.startswith(f"{task}, ") for group in taught.metrics):
         return f"Task {task!r} was judged by nobody: there were too few labels to hold any out."
     on = "slides that it did not learn from"
-    if taught.facts.get("held_out") == "tiles":
+    if taught.held_out.get(task) == "tiles":
         on = "other tiles of the very slides that it learned from, which promises little about the next slide"
     return f"The figures of task {task!r} are on {on}. Its answers are scores, not probabilities."
 
@@ -107,9 +122,9 @@ def _provenance(taught: Taught, result: GuardResult) -> dict[str, Any]:
         "parent": parent["name"],
         "parent_sha256": parent["weights_sha256"],
         "parent_digest": parent["digest"],
-        "taught": taught.lesson.task.name,
-        "labels": counts_text(taught.lesson.counts()),
-        "lesson_sha256": taught.lesson.digest(),
+        "taught": [lesson.task.name for lesson in taught.lessons],
+        "labels": "; ".join(f"{lesson.task.name}: {counts_text(lesson.counts())}" for lesson in taught.lessons),
+        "lesson_sha256": [lesson.digest() for lesson in taught.lessons],
         "old_answers": result.sentence,
         "proof": PROOF_FILE,
         **taught.facts,

@@ -1,7 +1,7 @@
 """Bags composed from labelled and unlabelled tiles, so that labels of tiles teach a model of bags."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,12 +32,15 @@ class ComposedBag:
         Of its tiles, NaN where unknown or held out, [tile].
     centres
         In microns, [tile, 2], or None.
+    task
+        Name of the task that it teaches; empty where it only holds the other tasks in place.
     """
 
     features: Float[Tensor, "tile feature"]
     label: float
     tile_labels: Float[Tensor, " tile"]
     centres: Float[Tensor, "tile 2"] | None = None
+    task: str = ""
 
 
 class BagComposer:
@@ -65,7 +68,7 @@ class BagComposer:
         self.config = config
         chance = torch.Generator().manual_seed(config.seed)
         self.views = tuple(
-            _View.of(bag, held_out, config.most_tiles, generator=chance, whole_is_held_out=split.by_slide)
+            View.of(bag, held_out, config.most_tiles, generator=chance, whole_is_held_out=split.by_slide)
             for bag, held_out in zip(lesson.bags, split.tiles, strict=True)
         )
         self.features = torch.cat([view.features for view in self.views])
@@ -116,7 +119,7 @@ class BagComposer:
             )
         return drawn
 
-    def _kinds(self, generator: torch.Generator) -> Iterator[int | list[tuple["_View", float]]]:
+    def _kinds(self, generator: torch.Generator) -> Iterator[int | list[tuple["View", float]]]:
         """Yield what the next bag is: the class to compose for, or the slides to choose one from, evenly by class."""
         by_label = [[pair for pair in self.slides if pair[1] == label] for label in sorted({p[1] for p in self.slides})]
         slides = by_label if isinstance(self.task, Classification) else [self.slides]
@@ -161,18 +164,30 @@ class BagComposer:
 
     def _bag(self, rows: Int[Tensor, " tile"], label: float) -> ComposedBag:
         centres = None if self.centres is None else self.centres[rows]
-        return ComposedBag(features=self.features[rows], label=label, tile_labels=self.labels[rows], centres=centres)
+        return ComposedBag(
+            features=self.features[rows],
+            label=label,
+            tile_labels=self.labels[rows],
+            centres=centres,
+            task=self.task.name,
+        )
 
-    def _slide(self, slides: list[tuple["_View", float]], generator: torch.Generator) -> ComposedBag:
+    def _slide(self, slides: list[tuple["View", float]], generator: torch.Generator) -> ComposedBag:
         view, label = slides[int(torch.randint(len(slides), (1,), generator=generator))]
-        return ComposedBag(features=view.features, label=label, tile_labels=view.learned, centres=view.centres)
+        return self.of_view(view, label=label, tile_labels=view.learned)
+
+    def of_view(self, view: "View", *, label: float, tile_labels: Float[Tensor, " tile"]) -> ComposedBag:
+        """Return a slide's tiles as one bag with these labels."""
+        return ComposedBag(
+            features=view.features, label=label, tile_labels=tile_labels, centres=view.centres, task=self.task.name
+        )
 
     def _is_negative(self, label: float) -> bool:
         return isinstance(self.task, Classification) and self.task.is_binary and label == 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _View:
+class View:
     """One slide's tiles that take part: the labelled ones and at most so many others, in the slide's order.
 
     Attributes
@@ -200,7 +215,8 @@ class _View:
         *,
         generator: torch.Generator,
         whole_is_held_out: bool,
-    ) -> "_View":
+    ) -> "View":
+        """Return the labelled tiles of a bag and `most` others, drawn from `generator`."""
         others = np.flatnonzero(~bag.is_labelled)
         chosen = others[torch.randperm(len(others), generator=generator)[:most].numpy()]
         kept = np.sort(np.concatenate([np.flatnonzero(bag.is_labelled), chosen]))
@@ -226,11 +242,6 @@ def whole(bag: TaughtBag, *, most: int, generator: torch.Generator) -> ComposedB
         tile_labels=torch.full((len(rows),), torch.nan),
         centres=None if bag.centres_um is None else torch.from_numpy(bag.centres_um[rows].astype(np.float32)),
     )
-
-
-def tile_labels_of(views: Sequence[_View], *, held_out: bool) -> Float[Tensor, " tile"]:
-    """Return the labels of all views' tiles, those held out or those learned from."""
-    return torch.cat([view.held_out if held_out else view.learned for view in views])
 
 
 def _between(low: float, high: float, generator: torch.Generator) -> float:

@@ -3,13 +3,17 @@
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from napari_mtlpath.balancing.balancer import DEFAULT, parse
+from napari_mtlpath.balancing.balancer import DEFAULT, names, parse
 from napari_mtlpath.training.config.errors import sentences
+from napari_mtlpath.training.config.hints import MattersWhen, OneOf
 from napari_mtlpath.training.config.table import Table
+
+WHEN_SHARED = MattersWhen("mode", "shared")
+"""For settings that say how tasks get along: in the isolated mode each learns by itself."""
 
 
 class TeachConfigError(ValueError):
@@ -22,7 +26,7 @@ class TeachConfig(Table):
     Attributes
     ----------
     mode
-        ``isolated``: only the task's own parameters learn, and every other answer stays the same bit by bit.
+        ``isolated``: only the taught tasks' own parameters learn, and every other answer stays the same bit by bit.
         ``shared``: what all tasks use learns too; the other tasks are held by `distillation`, and may move.
     steps
         Most optimisation steps.
@@ -31,7 +35,7 @@ class TeachConfig(Table):
     learning_rate, weight_decay
         Of AdamW; the rate falls to 0 along a cosine.
     batch
-        Bags per step.
+        Bags per step and taught task.
     smallest_bag, largest_bag
         Tiles of a composed bag, drawn evenly on a logarithmic scale.
     lowest_rate, highest_rate
@@ -80,9 +84,9 @@ class TeachConfig(Table):
     patience: int = Field(default=0, ge=0)
     seed: int = Field(default=0, ge=0)
     threads: int = Field(default=1, ge=1)
-    balancer: str = DEFAULT
-    distillation: Literal["kl", "akd", "off"] = "kl"
-    distillation_weight: float = Field(default=1.0, ge=0)
+    balancer: Annotated[str, OneOf(names), WHEN_SHARED] = DEFAULT
+    distillation: Annotated[Literal["kl", "akd", "off"], WHEN_SHARED] = "kl"
+    distillation_weight: Annotated[float, WHEN_SHARED] = Field(default=1.0, ge=0)
 
     @field_validator("balancer")
     @classmethod

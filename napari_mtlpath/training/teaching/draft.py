@@ -1,5 +1,6 @@
 """A model in the making as a ready slide model: the parent's encoder, and a card that says how far it is."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from napari_mtlpath.nn.aggregator import Aggregator
@@ -9,7 +10,7 @@ from napari_mtlpath.zoo.device import Device
 from napari_mtlpath.zoo.model import SlideModel
 
 
-def draft_model(parent: SlideModel, aggregator: Aggregator, lesson: Lesson, *, step: int) -> SlideModel:
+def draft_model(parent: SlideModel, aggregator: Aggregator, lessons: Sequence[Lesson], *, step: int) -> SlideModel:
     """Return `aggregator` as a model, with the encoder of `parent` and where that is.
 
     Parameters
@@ -18,12 +19,12 @@ def draft_model(parent: SlideModel, aggregator: Aggregator, lesson: Lesson, *, s
         The model that is taught.
     aggregator
         Its extended copy; from now on it belongs to the returned model.
-    lesson
+    lessons
         What is taught.
     step
         After how many steps: part of the model's digest.
     """
     device = Device(device=parent.device, reason=parent.device_reason.split(";", maxsplit=1)[0])
-    card = draft_card(parent.card, aggregator, lesson)
+    card = draft_card(parent.card, aggregator, lessons)
     card = replace(card, provenance={**card.provenance, "draft_after_steps": step})
     return SlideModel(card=card, encoder=parent.encoder, aggregator=aggregator, device=device)

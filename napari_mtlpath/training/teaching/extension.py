@@ -1,6 +1,7 @@
 """A copy of a model with one more task, and the proof beforehand that teaching that task can leave the others alone."""
 
 import copy
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
@@ -98,10 +99,10 @@ def without_task(aggregator: Aggregator, task: str) -> Aggregator:
 
 
 @torch.no_grad()
-def check_isolation(before: Aggregator, after: Aggregator, task: str) -> None:
-    """Try whether anything that `task` may learn in `after` reaches another task's answer of `before`, bit by bit.
+def check_isolation(before: Aggregator, after: Aggregator, tasks: Collection[str]) -> None:
+    """Try whether anything that `tasks` may learn in `after` reaches another task's answer of `before`, bit by bit.
 
-    The task's own parameters are moved at random in a copy, and made-up bags are answered with and without.
+    Their own parameters are moved at random in a copy, and made-up bags are answered with and without.
 
     Raises
     ------
@@ -110,19 +111,24 @@ def check_isolation(before: Aggregator, after: Aggregator, task: str) -> None:
     """
     shaken = copy.deepcopy(after).eval()
     generator = torch.Generator().manual_seed(0)
-    for parameter in shaken.task_parameters(task):
-        noise = torch.randn(parameter.shape, generator=generator)
-        parameter.add_((SHAKE * noise).to(parameter))
-    others = [known.name for known in before.tasks if known.name != task]
+    for task in tasks:
+        for parameter in shaken.task_parameters(task):
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.add_((SHAKE * noise).to(parameter))
+    others = [known.name for known in before.tasks if known.name not in tasks]
     before = copy.deepcopy(before).eval()
     for tiles in PROBE_TILES:
         bag = torch.randn(tiles, before.features, generator=generator).to(next(before.parameters()))
         if not _same(before(bag, explain=True), shaken(bag, explain=True), others):
             raise ValueError(
-                f"Task {task!r} cannot be taught in isolation here: in this model ({type(before).__name__}"
-                f"{_hint(before)}) what it learns reaches the other tasks' answers. Choose mode 'shared', which shows "
+                f"{_subject(tasks)} cannot be taught in isolation here: in this model ({type(before).__name__}"
+                f"{_hint(before)}) what is learned reaches the other tasks' answers. Choose mode 'shared', which shows "
                 "how far they move, or a model whose tasks are isolated."
             )
+
+
+def _subject(tasks: Collection[str]) -> str:
+    return f"Task{'s' if len(tasks) > 1 else ''} {', '.join(map(repr, tasks))}"
 
 
 def _same(before: BagOutput, after: BagOutput, tasks: list[str]) -> bool:

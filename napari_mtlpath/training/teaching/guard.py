@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,8 @@ class GuardResult:
     def sentence(self) -> str:
         """What became of the old answers, for a person."""
         count = f"{self.bags} slide{'s' if self.bags != 1 else ''}"
+        if self.identical and not self.deltas:
+            return "There is no other task whose answers could have changed."
         if self.identical:
             return f"All old answers on {count} are identical bit by bit (SHA-256 {self.after[:12]}…)."
         moved = [name for name, delta in self.deltas.items() if delta.largest > 0]
@@ -106,20 +108,22 @@ class Guard:
         self._before = answers
 
     @classmethod
-    def of(cls, model: SlideModel | Aggregator, bags: Sequence[TaughtBag], *, except_for: str = "") -> "Guard":
-        """Record the answers of all tasks of `model` (but the one called `except_for`) on `bags`."""
+    def of(
+        cls, model: SlideModel | Aggregator, bags: Sequence[TaughtBag], *, except_for: Collection[str] = ()
+    ) -> "Guard":
+        """Record the answers of all tasks of `model` but those called `except_for` on `bags`."""
         recording = cls.recording(model, bags, except_for=except_for)
         return _last(recording)
 
     @classmethod
     def recording(
-        cls, model: SlideModel | Aggregator, bags: Sequence[TaughtBag], *, except_for: str = ""
+        cls, model: SlideModel | Aggregator, bags: Sequence[TaughtBag], *, except_for: Collection[str] = ()
     ) -> Iterator["Guard | None"]:
         """As :meth:`of`, yielding None after each bag and the guard in the end."""
         if not bags:
             raise ValueError("The guard needs at least one reference bag; found none. Let the model see a slide first.")
         aggregator = _aggregator(model)
-        tasks = tuple(task for task in aggregator.tasks if task.name != except_for)
+        tasks = tuple(task for task in aggregator.tasks if task.name not in except_for)
         answers = yield from _answers(aggregator, tasks, bags)
         yield cls(tasks, tuple(bags), answers)
 

@@ -1,5 +1,7 @@
 """The part of a model that learns: everything else is frozen and stays in evaluation mode."""
 
+from collections.abc import Collection
+
 import torch
 from torch import nn
 
@@ -9,32 +11,33 @@ from napari_mtlpath.tasks import Task
 
 
 class LearningPart(nn.Module):
-    """An aggregator in which one task's own parameters learn, and on request those that all tasks share.
+    """An aggregator in which some tasks' own parameters learn, and on request those that all tasks share.
 
     Parameters
     ----------
     aggregator
         The model; its parameters' `requires_grad` is set here.
-    task
-        The task that is taught.
+    taught
+        Names of the tasks that are taught.
     shared
         Whether the shared parameters learn too, which reaches all tasks; the others' own parameters never do.
     pool
-        Number of tiles that nobody labelled; which of them the task calls positive is kept here, in the state.
+        Number of tiles that nobody labelled, of all lessons together; which of them their task calls positive is kept
+        here, in the state.
     """
 
     never_set_aside = -1
 
-    def __init__(self, aggregator: Aggregator, task: str, *, shared: bool, pool: int) -> None:
+    def __init__(self, aggregator: Aggregator, taught: Collection[str], *, shared: bool, pool: int) -> None:
         super().__init__()
         self.aggregator = aggregator
-        self.task = task
+        self.taught = frozenset(taught)
         self.shared = shared
         self.set_aside: torch.Tensor
         self.set_aside_in: torch.Tensor
         self.register_buffer("set_aside", torch.ones(pool, dtype=torch.bool))
         self.register_buffer("set_aside_in", torch.tensor(self.never_set_aside))
-        learning = {id(parameter) for parameter in aggregator.task_parameters(task)}
+        learning = {id(parameter) for task in self.taught for parameter in aggregator.task_parameters(task)}
         learning |= {id(parameter) for parameter in aggregator.shared_parameters()} if shared else set()
         for parameter in aggregator.parameters():
             parameter.requires_grad_(id(parameter) in learning)
@@ -49,7 +52,7 @@ class LearningPart(nn.Module):
     def tasks(self) -> tuple[Task, ...]:
         """The tasks that have a loss."""
         every = self.aggregator.tasks
-        return every if self.shared else tuple(task for task in every if task.name == self.task)
+        return every if self.shared else tuple(task for task in every if task.name in self.taught)
 
     @property
     def represents(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from napari_mtlpath.training.teaching.guard import GuardResult
-from napari_mtlpath.training.teaching.lesson import TaughtBag
+from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
 from napari_mtlpath.training.teaching.report import Taught
 from napari_mtlpath.zoo.model import SlideModel
 
@@ -21,18 +21,24 @@ def proof_of(taught: Taught, result: GuardResult) -> dict[str, Any]:
 
     No time, and no name of a slide: only fingerprints.
     """
-    counts = taught.lesson.counts()
     return {
-        "task": asdict(taught.lesson.task),
-        "taught": "further" if taught.retrained else "anew",
+        "lessons": [_lesson_facts(lesson, further=lesson.task.name in taught.retrained) for lesson in taught.lessons],
         "mode": taught.config.mode,
         **guard_facts(result, taught.reference.bags),
         "parent": parent_facts(taught.parent),
-        "lesson_sha256": taught.lesson.digest(),
-        "labels": {"tiles": dict(counts.tiles), "slides": dict(counts.slides), "origins": dict(counts.origins)},
         "config": taught.config.model_dump(),
         "seed": taught.config.seed,
         "learned_on": {"device": str(taught.facts.get("device", "")), "threads": taught.config.threads},
+    }
+
+
+def _lesson_facts(lesson: Lesson, *, further: bool) -> dict[str, Any]:
+    counts = lesson.counts()
+    return {
+        "task": asdict(lesson.task),
+        "taught": "further" if further else "anew",
+        "sha256": lesson.digest(),
+        "labels": {"tiles": dict(counts.tiles), "slides": dict(counts.slides), "origins": dict(counts.origins)},
     }
 
 

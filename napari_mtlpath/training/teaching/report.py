@@ -44,7 +44,7 @@ class Command(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Taught:
-    """A model with a lesson learned, not yet saved.
+    """A model with lessons learned, not yet saved.
 
     Attributes
     ----------
@@ -52,8 +52,8 @@ class Taught:
         The new model, in evaluation mode, its weights as they will be stored.
     parent
         The model as it was.
-    lesson, config
-        What it was taught from, and how.
+    lessons, config
+        What it was taught from, by the tasks' names, and how.
     guard
         What became of the old answers.
     reference
@@ -62,21 +62,24 @@ class Taught:
         By group (the task, what it was judged on): figures with floors and intervals, as cards have them.
     facts
         What the card says about the run: steps, seconds, device, threads, versions.
+    held_out
+        By task, what its figures are on: ``"tiles"`` of slides that it learned from, or ``"slides"``.
     retrained
-        Name of the existing task that was taught further; empty for a new one.
+        Names of the existing tasks that were taught further; the others are new.
     warnings
         All that was said on the way.
     """
 
     model: SlideModel
     parent: SlideModel
-    lesson: Lesson
+    lessons: tuple[Lesson, ...]
     config: TeachConfig
     guard: GuardResult
     reference: Guard
     metrics: Mapping[str, Mapping[str, float | str]]
     facts: Mapping[str, str | int | float]
-    retrained: str = ""
+    held_out: Mapping[str, str] = field(default_factory=dict)
+    retrained: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

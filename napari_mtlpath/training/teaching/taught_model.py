@@ -54,8 +54,9 @@ def save(taught: Taught, folder: Path) -> ModelCard:
     result = taught.reference.check(stored)
     if taught.config.mode == "isolated" and not result.identical:
         raise ForgettingError(
-            f"The model was not saved: task {taught.lesson.task.name!r} was taught in isolation, but the old answers "
-            f"are not the same. {result.sentence} Teach again from the parent model {taught.parent.name!r}."
+            f"The model was not saved: {', '.join(repr(lesson.task.name) for lesson in taught.lessons)} learned in "
+            f"isolation, but the old answers are not the same. {result.sentence} Teach again from the parent model "
+            f"{taught.parent.name!r}."
         )
     card = taught_card(taught, result, name=folder.name)
     return _write(folder, card, stored.state_dict(), proof_text(proof_of(taught, result)))
@@ -75,7 +76,7 @@ def remove_task(model: SlideModel, task: str, folder: Path, *, references: Seque
     """
     _refuse_taken(folder)
     model.card.task(task)
-    guard = Guard.of(model, (*references, *_probes(model.aggregator.features)), except_for=task)
+    guard = Guard.of(model, (*references, *_probes(model.aggregator.features)), except_for=(task,))
     shorter = _stored(without_task(model.aggregator, task))
     result = guard.check(shorter)
     if result.before != result.after:

@@ -1,29 +1,31 @@
-"""`teach`: a model and a lesson -> the model with one more task, as a generator of reports."""
+"""`teach`: a model and lessons -> the model with their tasks, as a generator of reports."""
 
 import contextlib
 import copy
 import hashlib
+import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from napari_mtlpath.balancing.balancer import parse
+from napari_mtlpath.balancing.balancer import DEFAULT, parse
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.training.loop.checkpoint import load_checkpoint
 from napari_mtlpath.training.loop.loop import Loop
 from napari_mtlpath.training.loop.report import Phase, TrainingReport
 from napari_mtlpath.training.step.optimisation import Optimisation
 from napari_mtlpath.training.step.update import Update
-from napari_mtlpath.training.teaching.composed_bags import BagComposer
+from napari_mtlpath.training.teaching.checks import check_lessons, check_tile_answers, together
 from napari_mtlpath.training.teaching.config import TeachConfig
 from napari_mtlpath.training.teaching.draft import draft_model
 from napari_mtlpath.training.teaching.extension import check_isolation, with_task
 from napari_mtlpath.training.teaching.guard import Guard, GuardResult
-from napari_mtlpath.training.teaching.job import NO_TILE_ANSWERS, Look, TeachJob
+from napari_mtlpath.training.teaching.job import Look, TeachJob
 from napari_mtlpath.training.teaching.learning import LearningPart
+from napari_mtlpath.training.teaching.learning_task import LearningTask
 from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
 from napari_mtlpath.training.teaching.report import Command, Taught, TeachPhase, TeachReport
 from napari_mtlpath.training.teaching.split import split
@@ -36,21 +38,25 @@ REPORT_SECONDS = 0.2
 LOOP_FACTS = frozenset({"processes", "epochs", "best_epoch", "minutes", "balancing"})
 """What the loop says of itself in words that nobody who teaches uses."""
 
+NOTHING_SHARED = (
+    "The balancer {} is not used: in the isolated mode every task learns by itself, and there is nothing to balance."
+)
+
 Teaching = Generator[TeachReport, Command | None, Taught]
 
 
 def teach(
     model: SlideModel,
-    lesson: Lesson,
+    lessons: Lesson | Sequence[Lesson],
     config: TeachConfig,
     *,
     references: Sequence[TaughtBag] = (),
     folder: Path,
     device: str | torch.device | None = None,
     resume: bool = True,
-    retrain: str = "",
+    retrain: Collection[str] = (),
 ) -> Teaching:
-    """Teach `model` the task of `lesson` and yield reports; the last one, and the generator's value, hold the result.
+    """Teach `model` the tasks of `lessons` and yield reports; the last one, and the generator's value, hold the result.
 
     The model itself is left as it is. Closing the generator cancels: the last whole step is kept, and the same call
     goes on from there, to the same weights bit by bit. Not pulling it pauses. Equal labels, settings, seed and device
@@ -60,25 +66,26 @@ def teach(
     ----------
     model
         The parent.
-    lesson
-        Task and labels. Bags may come in any order.
+    lessons
+        Task and labels, or several of them, of new tasks and of the model's own. They, and their bags, may come in any
+        order: they are taken by the tasks' names, and so new tasks get their place in the model.
     config
         How.
     references
-        Bags on which the old tasks' answers are compared, beside those of the lesson.
+        Bags on which the old tasks' answers are compared, beside those of the lessons.
     folder
         Where the checkpoint lies.
     device
         Where to learn; by default where the model is.
     resume
-        Whether to go on from a checkpoint of the same model, lesson and settings; one of another is written over.
+        Whether to go on from a checkpoint of the same model, lessons and settings; one of another is written over.
     retrain
-        Name of an existing task that is taught further, instead of a new one.
+        Names of existing tasks that are taught further; all others are new.
 
     Raises
     ------
     ValueError
-        If the lesson has a fatal problem, does not fit the model, or the task cannot be taught in isolation.
+        If a lesson has a fatal problem, does not fit the model, or its task cannot be taught in isolation.
     FloatingPointError
         If the loss stopped being finite before the first look at the held-out labels.
     MemoryError
@@ -86,16 +93,18 @@ def teach(
     BlockingIOError
         If another program teaches in the same folder.
     """
-    _check(model, lesson, retrain)
+    given = (lessons,) if isinstance(lessons, Lesson) else tuple(lessons)
+    check_lessons(model, given, retrain)
+    ordered = tuple(lesson.ordered() for lesson in sorted(given, key=lambda lesson: lesson.task.name))
     run = _Run(
         parent=model,
-        lesson=lesson.ordered(),
+        lessons=ordered,
         config=config,
-        references=_together(lesson, references),
+        references=together(ordered, references),
         folder=folder,
         device=pick_device(device or model.device).device,
         resume=resume,
-        retrain=retrain,
+        retrain=tuple(sorted(retrain)),
     )
     command: Command | None = None
     with contextlib.closing(run.reports()) as reports:
@@ -114,13 +123,13 @@ class _Run:
     """One teaching, from the first report to the last."""
 
     parent: SlideModel
-    lesson: Lesson
+    lessons: tuple[Lesson, ...]
     config: TeachConfig
     references: tuple[TaughtBag, ...]
     folder: Path
     device: torch.device
     resume: bool
-    retrain: str
+    retrain: tuple[str, ...]
     started: float = field(default_factory=time.monotonic)
     warnings: list[str] = field(default_factory=list)
     said: int = 0
@@ -128,11 +137,13 @@ class _Run:
 
     def reports(self) -> Teaching:
         """Yield all reports."""
-        self.warnings += [problem.sentence for problem in self.lesson.problems()]
+        self.warnings += [problem.sentence for lesson in self.lessons for problem in lesson.problems()]
+        if self.config.mode == "isolated" and self.config.balancer != DEFAULT:
+            self.warnings.append(NOTHING_SHARED.format(self.config.balancer))
         job = self._job()
         yield self._report(TeachPhase.PREPARING, 0)
         guard = None
-        for recorded in Guard.recording(self.parent, self.references, except_for=self.retrain):
+        for recorded in Guard.recording(self.parent, self.references, except_for=self.names):
             guard = recorded
             yield self._report(TeachPhase.PREPARING, 0)
         assert guard is not None  # a recording ends with the guard
@@ -148,32 +159,31 @@ class _Run:
         yield replace(done, seconds_left=0.0, stopped=str(taught.facts.get("ended", "")))
         return taught
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tasks that are taught."""
+        return tuple(lesson.task.name for lesson in self.lessons)
+
     def _job(self) -> TeachJob:
-        task, config = self.lesson.task, self.config
+        config = self.config
         chance = torch.Generator().manual_seed(config.seed)
         before = self.parent.aggregator
-        if self.retrain:
-            after: Aggregator = copy.deepcopy(before)
-        else:
-            after = with_task(before, task, mode=config.mode, generator=chance)
+        after: Aggregator = copy.deepcopy(before)
+        for task in (lesson.task for lesson in self.lessons if lesson.task.name not in self.retrain):
+            after = with_task(after, task, mode=config.mode, generator=chance)
         if config.mode == "isolated":
-            check_isolation(before, after, task.name)
-        held_out = split(self.lesson, share=config.validation_share, generator=chance)
-        composer = BagComposer(self.lesson, held_out, config)
-        if composer.has_tiles and not _answers_tiles(after, task.name):
-            raise ValueError(NO_TILE_ANSWERS)
+            check_isolation(before, after, self.names)
+        taught: list[LearningTask] = []
+        for lesson in self.lessons:
+            held_out = split(lesson, share=config.validation_share, generator=chance)
+            is_new, first = lesson.task.name not in self.retrain, taught[-1].pool.stop if taught else 0
+            taught.append(LearningTask(lesson, held_out, config, is_new=is_new, first=first))
+        check_tile_answers(after, taught)
         learning = LearningPart(
-            after.to(self.device), task.name, shared=config.mode == "shared", pool=len(composer.pool)
+            after.to(self.device), self.names, shared=config.mode == "shared", pool=taught[-1].pool.stop
         ).to(self.device)
-        return TeachJob(
-            learning,
-            copy.deepcopy(before).to(self.device),
-            lesson=self.lesson,
-            split=held_out,
-            composer=composer,
-            references=self.references,
-            config=config,
-        )
+        teacher = copy.deepcopy(before).to(self.device)
+        return TeachJob(learning, teacher, taught=taught, references=self.references, config=config)
 
     def _learn(self, job: TeachJob) -> Generator[TeachReport, Command | None, int]:
         """Run the training loop; return the number of steps taken."""
@@ -199,6 +209,7 @@ class _Run:
 
     def _loop(self, job: TeachJob) -> Loop:
         config = self.config
+        balancer = config.balancer if config.mode == "shared" else DEFAULT  # else nothing shared learns
         settings = Optimisation(
             epochs=-(-config.steps // job.steps_per_epoch),
             learning_rate=config.learning_rate,
@@ -212,13 +223,14 @@ class _Run:
             seed=config.seed,
             folder=self.folder,
             key=self._key(),
-            update=Update(job.module, parse(config.balancer, tasks=job.task_names)),
+            update=Update(job.module, parse(balancer, tasks=job.task_names)),
         )
         loop.report_seconds = REPORT_SECONDS
         return loop
 
     def _key(self) -> str:
-        parts = (self.parent.digest, self.lesson.digest(), self.config.key, self.retrain)
+        lessons = (lesson.digest() for lesson in self.lessons)
+        parts = (self.parent.digest, *lessons, self.config.key, *self.retrain)
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
     def _can_go_on(self) -> bool:
@@ -245,17 +257,16 @@ class _Run:
         )
 
     def _looked(self, phase: TeachPhase, step: int, look: Look) -> TeachReport:
-        name, judgement = self.lesson.task.name, look.tiles if look.tiles.count else look.slides
-        noun = "tile" if look.tiles.count else "slide"
-        losses = {name: look.loss} | dict(look.distances)
-        judged = judgement.score == judgement.score  # NaN where it cannot be judged
+        # NaN where it cannot be judged
+        judged = {name: each for name, each in look.tasks.items() if not math.isnan(each.judgement.score)}
+        losses = look.losses | dict(look.distances)
         return replace(
             self._report(phase, step),
-            validation_losses={task: loss for task, loss in losses.items() if loss == loss},
-            scores={name: judgement.score} if judged else {},
-            score_names={name: f"{noun} {judgement.metric}"} if judged else {},
-            floors={name: judgement.floor} if judged else {},
-            model=draft_model(self.parent, look.preview, self.lesson, step=step),
+            validation_losses={task: loss for task, loss in losses.items() if not math.isnan(loss)},
+            scores={name: each.judgement.score for name, each in judged.items()},
+            score_names={name: f"{each.noun} {each.judgement.metric}" for name, each in judged.items()},
+            floors={name: each.judgement.floor for name, each in judged.items()},
+            model=draft_model(self.parent, look.preview, self.lessons, step=step),
         )
 
     def _report(self, phase: TeachPhase, step: int, *, seconds_left: float = float("nan")) -> TeachReport:
@@ -277,52 +288,24 @@ class _Run:
         best = int(job.facts.get("best_epoch", 0)) * job.steps_per_epoch
         facts |= {"steps": int(job.facts.get("epochs", 0)) * job.steps_per_epoch, "kept_step": best}
         facts |= {"seconds": round(time.monotonic() - self.started, 1), "threads": self.config.threads}
-        held_out = job.split_labels
-        if any(tiles.any() for tiles in held_out.tiles) or held_out.slides.any():
-            facts["held_out"] = "slides" if held_out.by_slide or not job.composer.has_tiles else "tiles"
+        held_out = {each.name: each.held_out for each in job.taught if each.held_out}
+        if held_out:
+            facts["held_out"] = " and ".join(sorted(set(held_out.values())))
         if stopped:
             facts["ended"] = stopped
         return Taught(
-            model=draft_model(self.parent, job.module.aggregator, self.lesson, step=best),
+            model=draft_model(self.parent, job.module.aggregator, self.lessons, step=best),
             parent=self.parent,
-            lesson=self.lesson,
+            lessons=self.lessons,
             config=self.config,
             guard=result,
             reference=guard,
             metrics=job.figures(),
             facts=facts,
+            held_out=held_out,
             retrained=self.retrain,
             warnings=tuple(self.warnings),
         )
-
-
-def _check(model: SlideModel, lesson: Lesson, retrain: str) -> None:
-    fatal = [problem.sentence for problem in lesson.problems() if problem.fatal]
-    if fatal:
-        raise ValueError(" ".join(fatal))
-    wrong = [bag for bag in lesson.bags if bag.features.shape[1] != model.aggregator.features]
-    if wrong:
-        raise ValueError(
-            f"Model {model.name!r} reads {model.aggregator.features} features per tile; slide {wrong[0].name!r} has "
-            f"{wrong[0].features.shape[1]}. Use embeddings of its own encoder, {model.card.encoder!r}."
-        )
-    if retrain and model.card.task(retrain) != lesson.task:
-        raise ValueError(
-            f"Task {retrain!r} is taught further only as it is: the lesson's task differs from the model's. "
-            "Give the lesson the model's own task."
-        )
-
-
-def _together(lesson: Lesson, references: Sequence[TaughtBag]) -> tuple[TaughtBag, ...]:
-    """Return reference bags and the lesson's, each slide once, in order."""
-    every = {bag.fingerprint: bag for bag in (*references, *lesson.bags)}
-    return tuple(every[fingerprint].ordered() for fingerprint in sorted(every))
-
-
-@torch.no_grad()
-def _answers_tiles(aggregator: Aggregator, task: str) -> bool:
-    bag = torch.zeros(2, aggregator.features).to(next(aggregator.parameters()))
-    return aggregator.eval()(bag, explain=True).tasks[task].tile_logits is not None
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ class ConfigForm(QWidget):
         self.setObjectName(f"{name}-form")
         self._fields = {field.name: field for field in fields}
         self._widgets = {field.name: _made(field) for field in fields}
+        self._labels: dict[str, QLabel] = {}
         self._still = _Still()
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
@@ -48,7 +49,9 @@ class ConfigForm(QWidget):
                 native.installEventFilter(self._still)
             label = QLabel(field.name.replace("_", " "))
             describe(label, f"{name}-{field.name}-label", field.help)
+            self._labels[field.name] = label
             form.addRow(label, native)
+            self._widgets[field.name].changed.connect(lambda _: self._show_what_matters())
         defaults = QPushButton("Defaults")
         describe(defaults, f"{name}-defaults", "Set everything as it was at first.")
         defaults.clicked.connect(self.reset)
@@ -56,12 +59,23 @@ class ConfigForm(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         layout.addWidget(defaults)
+        self._show_what_matters()
 
     @property
     def changes(self) -> dict[str, Any]:
-        """The settings that differ from their defaults."""
-        values = {name: widget.value for name, widget in self._widgets.items()}
+        """The settings that differ from their defaults and have an effect."""
+        values = {name: widget.value for name, widget in self._widgets.items() if self._matters(name)}
         return {name: value for name, value in values.items() if value != self._fields[name].default}
+
+    def _matters(self, name: str) -> bool:
+        condition = self._fields[name].matters_when
+        return condition is None or self._widgets[condition[0]].value == condition[1]
+
+    def _show_what_matters(self) -> None:
+        for name, widget in self._widgets.items():
+            matters = self._matters(name)
+            widget.native.setVisible(matters)
+            self._labels[name].setVisible(matters)
 
     def reset(self) -> None:
         """Set everything as it was at first."""

@@ -23,6 +23,7 @@ from napari_mtlpath.viewer.docks.guard_line import GuardLine
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 from napari_mtlpath.viewer.docks.section import SectionDock
 from napari_mtlpath.viewer.docks.taught_form import TaughtForm
+from napari_mtlpath.viewer.docks.teach_together import TeachTogether
 from napari_mtlpath.viewer.docks.train_form import TrainForm
 from napari_mtlpath.viewer.docks.value_bar import ValueBar
 
@@ -47,6 +48,8 @@ class TeachForm(QWidget):
         self._session = session
         self._settings: ConfigForm | None = None
         self._task: Task | None = None
+        self._together = TeachTogether(session)
+        self._together.changed.connect(self._show)
         self._labels = 0
         self._hint = PlainLabel("teach-hint", tooltip="What has to be there before something can be taught.")
         self._start = self._button("Start", "teach-start", "Teach the labelled task to the model in use.", self.start)
@@ -78,7 +81,8 @@ class TeachForm(QWidget):
     def start(self) -> None:
         """Start teaching with the settings of the form."""
         changes = self._settings.changes if self._settings is not None else {}
-        self._try(lambda: self._session.teaching.start(changes))
+        tasks = [task.name for task in self._wanted]
+        self._try(lambda: self._session.teaching.start(changes, tasks=tasks))
 
     def toggle_pause(self) -> None:
         """Hold the training or go on, also after it was cancelled."""
@@ -87,6 +91,11 @@ class TeachForm(QWidget):
             teaching.pause()
         else:
             self._try(teaching.go_on)
+
+    @property
+    def _wanted(self) -> tuple[Task, ...]:
+        """What Start teaches, the task that is labelled now first."""
+        return (self._task, *self._together.chosen) if self._task is not None else ()
 
     def _try(self, verb: Callable[[], object]) -> None:
         try:
@@ -117,6 +126,7 @@ class TeachForm(QWidget):
         layout.setContentsMargins(4, 2, 4, 6)
         layout.setSpacing(4)
         layout.addWidget(self._hint)
+        layout.addWidget(self._together)
         layout.addLayout(buttons)
         for widget in (self._bar, self._status, self._curves, self._scores, self._origins, self._warnings, self._guard):
             layout.addWidget(widget)
@@ -144,7 +154,8 @@ class TeachForm(QWidget):
         session = self._session
         draft = session.labels.task
         self._task = draft.task if draft is not None else None
-        self._labels = session.labels.counts().total if draft is not None and session.model is not None else 0
+        self._labels = session.labels.counts().total if draft is not None and session.slide_model is not None else 0
+        self._together.count()
         if self._labels:
             session.teaching.prepare()
         self._show()
@@ -152,8 +163,11 @@ class TeachForm(QWidget):
     def _show(self, _: object = None) -> None:
         session, view = self._session, self._session.teaching.view
         phase, busy = view.phase, view.phase.busy
-        model = session.model is not None
-        self._hint.say(start_hint(model=model, task=self._task, labels=self._labels, busy=busy))
+        model = session.slide_model is not None
+        labels = self._labels and self._labels + self._together.labels
+        hint = start_hint(model=model, tasks=self._wanted, labels=labels, busy=busy)
+        self._hint.say(session.unteachable or hint)
+        self._together.enable(not busy)
         self._start.setEnabled(not busy and model and self._labels > 0)
         self._pause.setText(_PAUSE_WORDS.get(phase, "Pause"))
         self._pause.setEnabled(phase in _PAUSE_WORDS)

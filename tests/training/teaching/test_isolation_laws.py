@@ -62,7 +62,7 @@ def test_aggregator_without_answers_about_tiles_learns_from_slides_alone(tmp_pat
 def test_leak_from_the_new_task_into_an_old_answer_is_found(tmp_path: Path):
     aggregator = saved_model(tmp_path, aggregator="abmil").aggregator
     longer = with_task(aggregator, NEW, mode="isolated", generator=torch.Generator().manual_seed(0))
-    check_isolation(aggregator, longer, NEW.name)
+    check_isolation(aggregator, longer, (NEW.name,))
     longer.pools[0].head.weight = longer.pools[-1].head.weight  # an old task reads what the new one learns
     with pytest.raises(ValueError, match="cannot be taught in isolation"):
-        check_isolation(aggregator, longer, NEW.name)
+        check_isolation(aggregator, longer, (NEW.name,))

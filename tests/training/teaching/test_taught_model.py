@@ -35,7 +35,7 @@ def test_card_says_origin_and_counts_of_labels_figures_with_floors_and_the_paren
     card = save(taught, tmp_path / "longer")
     assert card.provenance["parent"] == "parent"
     assert card.provenance["parent_sha256"] == taught.parent.card.weights_sha256
-    assert card.provenance["labels"] == "12 tiles absent, 12 tiles present (from tile: 24)"
+    assert card.provenance["labels"] == "bright: 12 tiles absent, 12 tiles present (from tile: 24)"
     assert card.tile_labels == {"bright": 24}
     (row,) = [row for group, row in card.metrics.items() if group.startswith("bright, 6 held-out tiles")]
     assert {"auc", "auc_floor", "auc_low", "auc_high"} <= set(row)
@@ -57,7 +57,7 @@ def test_proof_names_hashes_bags_and_settings_and_no_slide(taught: Taught, tmp_p
     assert [bag["fingerprint"] for bag in proof["reference_bags"]] == ["0001", "0007"]
     assert proof["parent"]["weights_sha256"] == taught.parent.card.weights_sha256
     assert proof["config"]["steps"] == 4
-    assert proof["lesson_sha256"] == lesson_of().digest()
+    assert [lesson["sha256"] for lesson in proof["lessons"]] == [lesson_of().digest()]
     assert "slide 1" not in text
 
 
@@ -128,7 +128,7 @@ def test_task_that_others_read_is_not_removed(tmp_path: Path):
 def test_taught_task_is_taught_further_later_and_the_others_stay(taught: Taught, tmp_path: Path):
     save(taught, tmp_path / "longer")
     parent = load_model(tmp_path / "longer", device="cpu")
-    *_, last = taught_reports(parent, lesson_of(1, 3), tmp_path / "run", retrain=NEW.name)
+    *_, last = taught_reports(parent, lesson_of(1, 3), tmp_path / "run", retrain=(NEW.name,))
     assert last.guard.identical
     card = save(last.taught, tmp_path / "better")
     assert [task.name for task in card.tasks] == ["dark", "share", "stain", "bright"]

@@ -219,7 +219,7 @@ def test_fatal_problems_are_refused_before_anything_is_done(parent: SlideModel, 
 def test_existing_task_is_taught_further_while_the_others_stay(tmp_path: Path):
     parent = saved_model(tmp_path, streams="private")
     before = weights_of(parent)
-    *_, last = taught_reports(parent, lesson_of(task=OLD[0]), tmp_path / "run", retrain="dark")
+    *_, last = taught_reports(parent, lesson_of(task=OLD[0]), tmp_path / "run", retrain=("dark",))
     after = weights_of(last.model)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved

@@ -15,7 +15,7 @@ from napari_mtlpath.viewer.docks import model_chooser
 
 pytestmark = pytest.mark.gui
 
-WIDGETS = ("Pathology panel", "Slide", "Model and predictions", "Overlays", "Tasks and labels", "Fine-tune")
+WIDGETS = ("Pathology panel", "Slide", "Model and predictions", "Overlays", "Gallery", "Tasks and labels", "Fine-tune")
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from napari_mtlpath.review.events import Origin
 from napari_mtlpath.review.task_draft import TaskDraft, TaskKind
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.docks.label_exchange import LabelExchange
-from napari_mtlpath.viewer.docks.label_gallery import SHOWN, LabelGallery, Thumbnail
+from napari_mtlpath.viewer.docks.label_gallery import SHOWN, LabelGallery
 from napari_mtlpath.viewer.docks.tasks_section import TasksForm
+from napari_mtlpath.viewer.docks.thumbnails import Thumbnail
 
 pytestmark = pytest.mark.gui
 

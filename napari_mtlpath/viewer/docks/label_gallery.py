@@ -1,9 +1,10 @@
 """Tiles side by side, suggested ones or labelled ones, answered with one key each."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage, QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_mtlpath.review.events import Origin
@@ -13,76 +14,18 @@ from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.docks.errand import send_for
-from napari_mtlpath.viewer.docks.labels import PlainLabel, describe, plain_tooltip
-from napari_mtlpath.viewer.docks.pictures import picture_of
+from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 from napari_mtlpath.viewer.docks.slide_view import SlideView
-from napari_mtlpath.viewer.docks.theme import text_colour
+from napari_mtlpath.viewer.docks.thumbnails import PER_ROW, Thumbnail, send_for_pictures, show_pictures
 from napari_mtlpath.viewer.worker import sentence_of
 
-SHOWN = 12
-PER_ROW = 4
-SIDE = 64
-"""Screen pixels of a thumbnail: four fit beside each other in the narrowest panel."""
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-FRAME = 4
+SHOWN = 12
 SKIP_KEY, BACK_KEYS = Qt.Key.Key_Space, (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
 SUGGESTED_HELP = "Press 1 to 9 for the framed tile's answer, Space to skip it, Delete to take it back."
-
-
-class Thumbnail(QWidget):
-    """One tile as a picture, framed in the colour of its answer; a dashed frame marks the one that is asked about."""
-
-    pressed = Signal(int)
-    """The tile's index: the user wants to see where it lies."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        describe(self, f"gallery-tile-{number}", "Click to see this tile on the slide.")
-        self.setFixedSize(SIDE, SIDE)
-        self.index = -1
-        self._picture: QPixmap | None = None
-        self._colour = ""
-        self._asked = False
-
-    def show_tile(self, index: int) -> None:
-        """Stand for another tile, whose picture comes later."""
-        if index != self.index:
-            self.index, self._picture = index, None
-        self.update()
-
-    def show_picture(self, picture: QImage) -> None:
-        """Show the tile's picture."""
-        inner = SIDE - 2 * FRAME
-        whole = Qt.AspectRatioMode.IgnoreAspectRatio
-        smooth = Qt.TransformationMode.SmoothTransformation
-        self._picture = QPixmap.fromImage(picture.scaled(inner, inner, whole, smooth))
-        self.update()
-
-    def show_answer(self, colour: str, words: str, *, asked: bool) -> None:
-        """Show the tile's answer, and whether it is the one that keys answer."""
-        self._colour, self._asked = colour, asked
-        self.setToolTip(plain_tooltip(f"{words or 'Not labelled'}. Click to see this tile on the slide."))
-        self.update()
-
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        """Ask about this tile, and show where it lies."""
-        self.pressed.emit(self.index)
-        event.ignore()  # the gallery takes the keys
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw picture and frame."""
-        painter = QPainter(self)
-        if self._picture is not None:
-            painter.drawPixmap(FRAME, FRAME, self._picture)
-        half = FRAME // 2
-        if self._colour:
-            painter.setPen(QPen(QColor(self._colour), FRAME))
-            painter.drawRect(half, half, SIDE - FRAME, SIDE - FRAME)
-        if self._asked:
-            pen = QPen(text_colour(self), 2, Qt.PenStyle.DashLine)
-            painter.setPen(pen)
-            painter.drawRect(1, 1, SIDE - 3, SIDE - 3)
-        painter.end()
 
 
 class LabelGallery(QWidget):
@@ -112,7 +55,7 @@ class LabelGallery(QWidget):
         self._marked = self._button("Show labelled", "gallery-marked", "The tiles labelled last, to look at again.")
         self._marked.clicked.connect(self.show_marked)
         self._help = PlainLabel("gallery-help", tooltip="Keys work while the gallery has the focus: click into it.")
-        self._thumbnails = [Thumbnail(number) for number in range(SHOWN)]
+        self._thumbnails = [Thumbnail(f"gallery-tile-{number}") for number in range(SHOWN)]
         self._build()
         self._bridge = bridge = Bridge(session, self)
         bridge.labels_changed.connect(self.show_labels)
@@ -212,7 +155,7 @@ class LabelGallery(QWidget):
             label = known.get(thumbnail.index)
             colour = draft.colour(label.value) if draft is not None and label is not None else ""
             words = draft.words(label.value) if draft is not None and label is not None else ""
-            thumbnail.show_answer(colour, words, asked=number == self._asked)
+            thumbnail.describe_tile(words or "Not labelled", marked=number == self._asked, colour=colour)
         done = bool(self._indices) and self._asked >= len(self._indices)
         again = "All answered: press 'Suggest tiles' for more."
         self._help.say((again if done else SUGGESTED_HELP) if self._indices else "")
@@ -252,22 +195,19 @@ class LabelGallery(QWidget):
         """Read the tiles one by one in a thread, and show each as it comes."""
         from napari_mtlpath.inference.tile_reader import read_tile  # imports torch, which is there with a model
 
-        def read() -> list[tuple[int, QImage]]:
-            tiles = [(index, read_tile(place.slide, place.grid, index)) for index in indices]
-            return [(index, picture_of(pixels)) for index, pixels in tiles if pixels is not None]
+        def read() -> "dict[int, NDArray[np.uint8]]":
+            tiles = {index: read_tile(place.slide, place.grid, index) for index in indices}
+            return {index: pixels for index, pixels in tiles.items() if pixels is not None}
 
-        def show(pictures: list[tuple[int, QImage]]) -> None:
+        def show(pictures: dict[int, QImage]) -> None:
             if self._place is place:
-                found = dict(pictures)
-                for thumbnail in self._thumbnails:
-                    if thumbnail.index in found and thumbnail.index in self._indices:
-                        thumbnail.show_picture(found[thumbnail.index])
+                show_pictures(self._thumbnails, pictures)
 
         def fail(error: Exception) -> None:
             if self._place is place:
                 self._session.say(Level.WARNING, sentence_of(error))
 
-        send_for(self, read, on_done=show, on_error=fail)
+        send_for_pictures(self, read, on_done=show, on_error=fail)
 
     def _look_at(self, index: int) -> None:
         place = self._place

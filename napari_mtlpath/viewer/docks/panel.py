@@ -11,6 +11,7 @@ from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.binding import session_of
 from napari_mtlpath.viewer.docks.collapsible import Collapsible
 from napari_mtlpath.viewer.docks.errand import send_for
+from napari_mtlpath.viewer.docks.gallery_section import GalleryForm
 from napari_mtlpath.viewer.docks.model_section import ModelForm
 from napari_mtlpath.viewer.docks.overlay_section import OverlayForm
 from napari_mtlpath.viewer.docks.section import SectionDock
@@ -42,6 +43,7 @@ SECTIONS = (
     SectionEntry(name="slide", title="Slide", make=SlideForm),
     SectionEntry(name="model", title="Model and predictions", make=ModelForm),
     SectionEntry(name="overlays", title="Overlays", make=OverlayForm),
+    SectionEntry(name="gallery", title="Gallery", make=GalleryForm),
     SectionEntry(name="tasks", title="Tasks and labels", make=TasksForm),
     SectionEntry(name="teach", title="Fine-tune", make=TeachForm),
 )

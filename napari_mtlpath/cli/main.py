@@ -19,6 +19,7 @@ from napari_mtlpath.cli.models import models
 from napari_mtlpath.cli.predict import predict
 from napari_mtlpath.cli.pretrain import pretrain
 from napari_mtlpath.cli.remove_task import remove_task
+from napari_mtlpath.cli.retrieve import retrieve
 from napari_mtlpath.cli.train import train
 from napari_mtlpath.cli.transfer import transfer
 from napari_mtlpath.cli.view import view
@@ -71,7 +72,7 @@ def mtlpath(
 
 
 _TEACHING = (train, pretrain, add_task, remove_task)
-for _command in (demo, view, info, models, predict, extract, *_TEACHING, evaluate, compare, transfer, doctor):
+for _command in (demo, view, info, models, predict, extract, *_TEACHING, evaluate, compare, retrieve, transfer, doctor):
     app.command()(_command)
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from napari_mtlpath.cli.leaving_out import leave_sets_out
 from napari_mtlpath.cli.train import read_changed, start
 
 KINDS = ("pool", "slide_aware")
@@ -33,11 +34,22 @@ def pretrain(
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Go on from a checkpoint if there is one, or start anew.")
     ] = True,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option("--leave-one-out", help="Leave out each set of the pool once, and say how its tasks are served."),
+    ] = False,
+    vary: Annotated[
+        list[str], typer.Option(metavar="KEY=V1,V2", help="With --leave-one-out: settings to rank; may be repeated.")
+    ] = [],  # noqa: B006
+    seeds: Annotated[int, typer.Option(min=1, help="With --leave-one-out: trainings of each setting.")] = 5,
 ) -> None:
     """Pre-train a tile encoder, for models of your own tasks.
 
-    A pool of many small tile classification tasks also gives a tile model, which answers them in the viewer. Ctrl-C
-    stops after a whole step and keeps it; the same command goes on from there.
+    A pool of many small tile classification tasks also gives a tile model, which answers them in the viewer. With
+    --leave-one-out no encoder is written: settings are ranked by how well they serve tasks left out (--out is then the
+    folder of checkpoints and scores).
+
+    Ctrl-C stops after a whole step and keeps it; the same command goes on from there.
     """
     if template:
         from napari_mtlpath.training.config.template import template as text_of
@@ -46,6 +58,9 @@ def pretrain(
         return
     if config is None:
         raise ValueError("Expected a config: mtlpath pretrain CONFIG.toml. Make one: mtlpath pretrain --template pool.")
+    if leave_one_out:
+        leave_sets_out(config, change=change, vary=vary, seeds=seeds, out=out, data=data, device=device)
+        return
     settings = read_changed(config, change)
     if settings.kind not in KINDS:
         raise ValueError(

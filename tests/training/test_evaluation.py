@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from napari_mtlpath.training.evaluation import auc, estimate, macro_f1, majority, mean_over_columns, r2
 from napari_mtlpath.training.smears.smear_figures import enrichment, highest
@@ -15,6 +15,15 @@ def test_macro_f1_equals_the_library():
         truth, answers = random.integers(0, 5, 60).astype(float), random.integers(0, 6, 60).astype(float)
         expected = f1_score(truth, answers, average="macro", labels=np.unique(truth), zero_division=0.0)
         assert macro_f1(truth, answers) == pytest.approx(expected)
+
+
+def test_area_under_the_curve_equals_the_library_ties_included():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        truth, answers = random.integers(0, 2, 60).astype(float), random.integers(0, 9, 60).astype(float)
+        assert auc(truth, answers) == pytest.approx(roc_auc_score(truth, answers), rel=1e-12)
+    with pytest.raises(ValueError, match="both classes"):
+        auc(np.zeros(3), np.arange(3.0))
 
 
 def test_interval_holds_the_value_and_narrows_with_more_samples():

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -133,7 +133,7 @@ def fold_score(
     return float(np.mean(values)) if values else 0.0
 
 
-def _fitted(features: Float[NDArray, "sample feature"], labels: Int[NDArray, " sample"], cost: float) -> LinearSVC:
+def _fitted(features: Float[NDArray, "sample feature"], labels: Int[NDArray, " sample"], cost: float) -> Pipeline:
     machine = make_pipeline(StandardScaler(), LinearSVC(C=cost, dual="auto", max_iter=ITERATIONS, random_state=0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -141,7 +141,7 @@ def _fitted(features: Float[NDArray, "sample feature"], labels: Int[NDArray, " s
 
 
 def _answers(
-    task: Classification, machine: LinearSVC, features: Float[NDArray, "sample feature"]
+    task: Classification, machine: Pipeline, features: Float[NDArray, "sample feature"]
 ) -> Float[NDArray, " sample"]:
     found = machine.decision_function(features) if task.is_binary else machine.predict(features)
     return np.asarray(found, dtype=np.float64)

@@ -84,7 +84,7 @@ def square_around(image: NDArray[np.uint8], *, y: float, x: float, side: float) 
 
     Examples
     --------
-    >>> square_around(np.zeros((20, 30, 3), np.uint8), y=2, x=15, side=10).shape
+    >>> square_around(np.zeros((20, 30, 3), np.uint8), y=2.0, x=15.0, side=10.0).shape
     (10, 10, 3)
     """
     height, width = image.shape[:2]

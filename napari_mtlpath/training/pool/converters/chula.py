@@ -64,8 +64,8 @@ def _read(path: Path, options: ChulaOptions) -> LabelledPictures:
             for row in rows:
                 kind = int(row["type"])
                 if row["image"] == image and kind != UNCATEGORISED:
-                    side = options.side_px
-                    pictures.append(square_around(field, y=float(row["y"]), x=float(row["x"]), side=side))
+                    y, x = float(row["y"]), float(row["x"])
+                    pictures.append(square_around(field, y=y, x=x, side=float(options.side_px)))
                     labels.append(kind)
                     groups.append(f"field-{image}")
     made = LabelledPictures(

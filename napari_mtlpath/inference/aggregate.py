@@ -8,7 +8,7 @@ from napari_mtlpath.evaluation.class_sets import read_class_sets
 from napari_mtlpath.inference.calibration import calibrated
 from napari_mtlpath.inference.heatmap import heatmaps_of, mask_on_grid
 from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel
-from napari_mtlpath.inference.results import PossibleClasses, SlideResult, TaskResult, ValueWord
+from napari_mtlpath.inference.results import PossibleClasses, Scope, SlideResult, TaskResult, ValueWord
 from napari_mtlpath.nn.outputs import BagOutput
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.tiles.grid import TileGrid
@@ -100,8 +100,10 @@ def _task_result(model: AnalysisModel, task: Task, output: BagOutput, *, complet
     logits = output.tasks[task.name].logits.detach().to("cpu", torch.float64)
     if not bool(torch.isfinite(logits).all()):
         raise ValueError(f"Model {model.card.name!r} gave no finite answer to task {task.name!r}. Check its weights.")
+    scope = Scope.TILES if task.name in model.card.tile_tasks else Scope.SLIDE
     if isinstance(task, Regression):
-        return TaskResult(task=task, value=float(logits[0]), class_values=(), calibrated=False, word=ValueWord.VALUE)
+        word = ValueWord.VALUE
+        return TaskResult(task=task, value=float(logits[0]), class_values=(), calibrated=False, word=word, scope=scope)
     parameters = model.card.calibration.get(task.name)
     logits = calibrated(logits, parameters)
     if task.is_binary:
@@ -117,6 +119,7 @@ def _task_result(model: AnalysisModel, task: Task, output: BagOutput, *, complet
         # The calibration was fitted on whole slides: on a part of one it promises nothing.
         word=ValueWord.PROBABILITY if parameters and complete else ValueWord.SCORE,
         possible=_possible(model, task, class_values) if complete else None,
+        scope=scope,
     )
 
 

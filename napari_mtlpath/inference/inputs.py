@@ -63,7 +63,7 @@ class AnalysedSlide(Protocol):
     def colour(self) -> str:
         """How colours are treated, ``"native"`` or ``"srgb"``: part of every feature key."""
 
-    def read_square(self, y: int, x: int, side: int, *, tile_px: int, resampling: Resampling) -> TilePixelsRead:
+    def read_square(self, y: float, x: float, side: float, *, tile_px: int, resampling: Resampling) -> TilePixelsRead:
         """Read one model tile."""
 
     def tile_shape(self, level: int) -> tuple[int, int]:
@@ -104,6 +104,10 @@ class AnalysisCard(EncodingCard, Protocol):
     @property
     def slide_labels_only(self) -> bool:
         """Whether the model learned from labels of whole slides alone."""
+
+    @property
+    def tile_tasks(self) -> tuple[str, ...]:
+        """Tasks that are asked of each tile: what is said of the slide is the mean over its tiles."""
 
     @property
     def tile_labels(self) -> Mapping[str, int]:

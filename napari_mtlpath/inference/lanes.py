@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -62,35 +63,59 @@ class LanePlan:
         return cls(lanes=lanes, threads=max(1, threads // lanes))
 
 
+@runtime_checkable
+class Sized(Protocol):
+    """What a model makes of a batch."""
+
+    @property
+    def size(self) -> int:
+        """Tiles that the memory allowed at once."""
+
+
+Made = TypeVar("Made", bound=Sized)
+"""What a model makes of a batch: embeddings, or answers."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class EncodedBatch:
-    """A batch that went through the encoder.
+class EncodedBatch(Generic[Made]):
+    """A batch that went through the model.
 
     Attributes
     ----------
     batch
         What it was made of.
     embedded
-        Its embeddings, or None where it has no tile.
+        What the model made of it, or None where it has no tile.
     began, ended
         When its lane took it up and was done with it.
     """
 
     batch: TileBatch
-    embedded: Embedded | None
+    embedded: Made | None
     began: float
     ended: float
 
 
-class Lanes:
+Work = Callable[[list[NDArray[np.uint8]], int], Made]
+"""What a lane does: RGB tiles, and how many the memory holds at once -> what the model makes of them."""
+
+
+def encoding(model: EncodingModel) -> "Work[Embedded]":
+    """Return what lanes do with a model's encoder."""
+    return lambda tiles, most: encode_within_memory(model, tiles, size=most)
+
+
+class Lanes(Generic[Made]):
     """Threads that encode batches. A context: leaving it waits for the batches under way and drops the others.
 
     An embedding does not depend on the number of lanes (see ``SMALLEST_BATCH``).
 
     Parameters
     ----------
-    model
-        The model; its encoder is called from several threads at once.
+    work
+        What is done with a batch, such as :func:`encoding`; called from several threads at once.
+    device
+        Where it is done.
     most
         Tiles that the memory holds in one lane; larger batches are cut.
     clock
@@ -102,16 +127,18 @@ class Lanes:
         May be lowered at any time, for the batches taken up later.
     """
 
-    def __init__(self, model: EncodingModel, *, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, work: "Work[Made]", *, device: torch.device, most: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.most = most
-        self._model = model
+        self._work = work
         self._clock = clock
-        self._plan = LanePlan.on(model.device)
+        self._plan = LanePlan.on(device)
         self._torch_threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(self._plan.lanes, thread_name_prefix="mtlpath-encoder")
-        self._under_way: deque[Future[EncodedBatch]] = deque()
+        self._under_way: deque[Future[EncodedBatch[Made]]] = deque()
 
-    def __enter__(self) -> "Lanes":
+    def __enter__(self) -> "Lanes[Made]":
         if self._plan.threads:
             all_begun = threading.Barrier(self._plan.lanes)
             for begun in [self._pool.submit(self._begin_thread, all_begun) for _ in range(self._plan.lanes)]:
@@ -123,7 +150,7 @@ class Lanes:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def through(self, batches: Iterable[TileBatch | str]) -> Generator[EncodedBatch | str, None, None]:
+    def through(self, batches: Iterable[TileBatch | str]) -> Generator[EncodedBatch[Made] | str, None, None]:
         """Encode batches; yields them in the order they came, and sentences at once.
 
         No more than one batch per lane and one in reserve are taken from `batches` ahead of what is yielded.
@@ -143,9 +170,9 @@ class Lanes:
         while self._under_way:
             yield self._under_way.popleft().result()
 
-    def _encode(self, batch: TileBatch) -> EncodedBatch:
+    def _encode(self, batch: TileBatch) -> EncodedBatch[Made]:
         began = self._clock()
-        embedded = encode_within_memory(self._model, batch.tiles, size=self.most) if batch.tiles else None
+        embedded = self._work(batch.tiles, self.most) if batch.tiles else None
         return EncodedBatch(batch=batch, embedded=embedded, began=began, ended=self._clock())
 
     def _begin_thread(self, all_begun: threading.Barrier) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mtlpath.inference.heatmap import Heatmap, HeatmapKind
-from napari_mtlpath.tasks import Task
+from napari_mtlpath.inference.pixels.painting import PixelPainting
+from napari_mtlpath.tasks import AnyTask
 
 
 class ValueWord(StrEnum):
@@ -17,6 +18,19 @@ class ValueWord(StrEnum):
     PROBABILITY = "probability"
     SCORE = "score"
     VALUE = "value"
+    SHARE = "area share"
+
+
+class Scope(StrEnum):
+    """What a task's number is about.
+
+    `SLIDE`: one answer for all tiles together. `TILES`: the mean of the tiles' own answers, which is no slide-level
+    prediction. `PIXELS`: what the pixels of the tiles add up to.
+    """
+
+    SLIDE = "slide"
+    TILES = "tiles"
+    PIXELS = "pixels"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +65,28 @@ class TaskResult:
     value
         Binary task: of the positive class, 0 to 1. Regression: the number, unclipped. More than two classes: None.
     class_values
-        One per class, summing to 1; empty for a regression.
+        One per class, summing to 1; empty for a regression. Of a segmentation the classes' shares of the area.
     calibrated
         Whether the card's calibration was applied.
     word
-        "probability" only for a calibrated task over the whole slide, "score" otherwise; "value" for a regression.
+        "probability" only for a calibrated task over the whole slide, "score" otherwise; "value" for a regression,
+        "area share" for a segmentation.
     possible
         Classes that the card's thresholds leave; None without thresholds, and for a part of a slide.
+    scope
+        What the number is about.
+    areas_mm2
+        Of a segmentation: the area of each class in square millimetres, of what is analysed; empty for other tasks.
     """
 
-    task: Task
+    task: AnyTask
     value: float | None
     class_values: tuple[float, ...]
     calibrated: bool
     word: ValueWord
     possible: PossibleClasses | None = None
+    scope: Scope = Scope.SLIDE
+    areas_mm2: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,6 +111,8 @@ class SlideResult:
         By (task name, kind).
     selected
         Per task with a router: tiles that its top-p rule kept, [row, column].
+    painting
+        What can be painted pixel by pixel; None for models that answer for tiles and slides alone.
     """
 
     tasks: tuple[TaskResult, ...]
@@ -103,6 +126,13 @@ class SlideResult:
     slide_fingerprint: str
     heatmaps: Mapping[tuple[str, HeatmapKind], Heatmap]
     selected: Mapping[str, NDArray[np.bool_]]
+    painting: PixelPainting | None = None
+
+    @property
+    def offered(self) -> frozenset[tuple[str, str]]:
+        """What can be painted over the slide: (task name, kind), tile by tile or pixel by pixel."""
+        tiles = {(task, str(kind)) for task, kind in self.heatmaps}
+        return frozenset(tiles | (self.painting.offered if self.painting is not None else set()))
 
     @property
     def region_level(self) -> bool:

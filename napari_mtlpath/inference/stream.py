@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from napari_mtlpath.features.store import FeatureStore
 from napari_mtlpath.inference.aggregate import aggregate
 from napari_mtlpath.inference.bag import Bag
-from napari_mtlpath.inference.encode import compute_threads, scan_readers, short_of_memory
+from napari_mtlpath.inference.encode import Embedded, compute_threads, scan_readers, short_of_memory
 from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel, EncodingModel
-from napari_mtlpath.inference.lanes import EncodedBatch, Lanes, TileBatch
+from napari_mtlpath.inference.lanes import EncodedBatch, Lanes, Made, TileBatch, encoding
 from napari_mtlpath.inference.pace import ScanPace, Throughput
 from napari_mtlpath.inference.plan import AnalysisPlan, check_unchanged, plan_for
 from napari_mtlpath.inference.results import SlideResult
@@ -145,8 +145,15 @@ def embed_slide(
 
     yield progress()
     pace = ScanPace(model.device.type, batch=batch)
-    lanes = Lanes(model, most=pace.most, clock=clock)
-    batches = _read_batches(slide, plan, bag, pace, readers=readers or scan_readers(model.device))
+    lanes = Lanes(encoding(model), device=model.device, most=pace.most, clock=clock)
+    todo = plan.indices[~bag.settled[plan.indices]]
+    batches = read_batches(
+        todo.tolist(),
+        lambda index: read_tile(slide, plan.grid, index),
+        pace,
+        readers=readers or scan_readers(model.device),
+        silent=silent_storage(slide),
+    )
     with lanes, contextlib.closing(batches):
         for encoded in lanes.through(batches):
             if isinstance(encoded, str):
@@ -154,12 +161,12 @@ def embed_slide(
                 continue
             _take_in(encoded, slide, store, plan, bag)
             throughput.add(len(encoded.batch.tiles), began=encoded.began, now=encoded.ended)
-            yield progress(_learn(encoded, model, lanes, pace))
+            yield progress(short_of_memory(model, lanes.most) if smaller_from_now(encoded, lanes, pace) else "")
     return plan, bag
 
 
 def _take_in(
-    encoded: EncodedBatch,
+    encoded: EncodedBatch[Embedded],
     slide: AnalysedSlide,
     store: FeatureStore | None,
     plan: AnalysisPlan,
@@ -180,36 +187,55 @@ def _take_in(
             store.mark_unreadable(plan.key, np.array(read.unreadable, dtype=np.int64))
 
 
-def _learn(encoded: EncodedBatch, model: EncodingModel, lanes: Lanes, pace: ScanPace) -> str:
-    """Fit the size of the batches to come; return a sentence where memory made them smaller."""
+def smaller_from_now(encoded: EncodedBatch[Made], lanes: Lanes[Made], pace: ScanPace) -> bool:
+    """Fit the size of the batches to come; return whether memory made them smaller."""
     if encoded.embedded is None:
-        return ""
+        return False
     pace.encoded(len(encoded.batch.tiles), seconds=encoded.ended - encoded.began)
     if encoded.embedded.size >= lanes.most:
-        return ""
+        return False
     lanes.most = encoded.embedded.size
     pace.limit(lanes.most)
-    return short_of_memory(model, lanes.most)
+    return True
 
 
-def _read_batches(
-    slide: AnalysedSlide, plan: AnalysisPlan, bag: Bag, pace: ScanPace, *, readers: int
+def read_batches(
+    indices: list[int],
+    fetch: Callable[[int], NDArray[np.uint8] | None],
+    pace: ScanPace,
+    *,
+    readers: int,
+    silent: str,
 ) -> Generator[TileBatch | str, None, None]:
-    """Read ahead, row by row so that neighbours share the file's tiles; yield batches, or that storage is silent."""
+    """Read ahead, row by row so that neighbours share the file's tiles; yield batches, or that storage is silent.
+
+    Parameters
+    ----------
+    indices
+        Tiles, in this order.
+    fetch
+        Reads one of them; None where it is unreadable.
+    pace
+        How many tiles a batch has.
+    readers
+        Number of reader threads.
+    silent
+        What to say while a read hangs.
+    """
     pool = ThreadPoolExecutor(readers, thread_name_prefix="mtlpath-reader")
-    todo = deque(plan.indices[~bag.settled[plan.indices]].tolist())
+    todo = deque(indices)
     ahead: deque[tuple[int, Future[NDArray[np.uint8] | None]]] = deque()
     try:
         while True:
             while todo and len(ahead) < 2 * pace.size + readers:
                 index = todo.popleft()
-                ahead.append((index, pool.submit(read_tile, slide, plan.grid, index)))
+                ahead.append((index, pool.submit(fetch, index)))
             if not ahead:
                 return
             part = [ahead.popleft() for _ in range(min(pace.size, len(ahead)))]
             for _, future in part:
                 while wait([future], timeout=SILENT_STORAGE_SECONDS).not_done:
-                    yield silent_storage(slide)
+                    yield silent
             read = [(index, future.result()) for index, future in part]
             yield TileBatch(
                 indices=[index for index, tile in read if tile is not None],

@@ -156,6 +156,7 @@ class FakeCard:
     conformal: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     slide_labels_only: bool = False
     tile_labels: Mapping[str, int] = field(default_factory=dict)
+    tile_tasks: tuple[str, ...] = ()
 
 
 class FakeModel:

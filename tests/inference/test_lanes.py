@@ -11,7 +11,7 @@ from analysis_fakes import SIDE, FakeModel, FakeSlide
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.features.store import FeatureStore
 from napari_mtlpath.inference.encode import SMALLEST_BATCH, encode
-from napari_mtlpath.inference.lanes import MOST_LANES, LanePlan, Lanes, TileBatch
+from napari_mtlpath.inference.lanes import MOST_LANES, LanePlan, Lanes, TileBatch, encoding
 from napari_mtlpath.inference.pace import LONGEST_SECONDS, ScanPace
 from napari_mtlpath.inference.stream import embed_slide
 
@@ -31,6 +31,10 @@ def threads() -> Iterator[int]:
 def batch_of(index: int, *, tiles: int = 2) -> TileBatch:
     pixels = np.full((16, 16, 3), index, dtype=np.uint8)
     return TileBatch(indices=[index] * tiles, tiles=[pixels] * tiles, unreadable=[])
+
+
+def lanes_of(model: FakeModel, *, most: int) -> Lanes:
+    return Lanes(encoding(model), device=model.device, most=most)
 
 
 def lane_threads() -> list[threading.Thread]:
@@ -54,7 +58,7 @@ def test_batches_are_encoded_at_once_each_on_its_own_threads(threads: int) -> No
         seen.append((threading.current_thread().name, torch.get_num_threads()))
 
     model.encoder.before = meet
-    with Lanes(model, most=2) as lanes:
+    with lanes_of(model, most=2) as lanes:
         list(lanes.through(batch_of(index) for index in range(2 * threads)))
     assert {count for _, count in seen} == {1}
     assert len({name for name, _ in seen}) == threads
@@ -64,7 +68,7 @@ def test_batches_are_encoded_at_once_each_on_its_own_threads(threads: int) -> No
 
 def test_threads_that_begin_meanwhile_compute_as_before(threads: int) -> None:
     seen: list[int] = []
-    with Lanes(FakeModel(), most=2) as lanes:
+    with lanes_of(FakeModel(), most=2) as lanes:
         next(lanes.through([batch_of(0)]))
         other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
         other.start()
@@ -83,7 +87,7 @@ def test_results_come_in_the_order_of_the_batches(threads: int) -> None:
             others_done.set()
 
     model.encoder.before = delay_first
-    with Lanes(model, most=2) as lanes:
+    with lanes_of(model, most=2) as lanes:
         found = [encoded.embedded for encoded in lanes.through(batch_of(index) for index in range(5))]
     assert [float(embedded.features[0, 0]) for embedded in found if embedded is not None] == [0, 1, 2, 3, 4]
 
@@ -96,7 +100,7 @@ def test_few_batches_are_taken_ahead_of_what_was_handed_out(threads: int) -> Non
             taken.append(index)
             yield batch_of(index)
 
-    with Lanes(FakeModel(), most=2) as lanes:
+    with lanes_of(FakeModel(), most=2) as lanes:
         next(lanes.through(batches()))
         assert len(taken) <= threads + 1
     assert lane_threads() == []
@@ -104,7 +108,7 @@ def test_few_batches_are_taken_ahead_of_what_was_handed_out(threads: int) -> Non
 
 def test_sentences_and_empty_batches_pass_through() -> None:
     empty = TileBatch(indices=[], tiles=[], unreadable=[4])
-    with Lanes(FakeModel(), most=2) as lanes:
+    with lanes_of(FakeModel(), most=2) as lanes:
         said, encoded = lanes.through(["The storage is silent.", empty])
     assert said == "The storage is silent."
     assert not isinstance(encoded, str)
@@ -120,7 +124,7 @@ def test_failure_in_a_lane_is_raised_and_no_thread_is_left(threads: int) -> None
             raise RuntimeError("shape mismatch")
 
     model.encoder.before = fail
-    with pytest.raises(RuntimeError, match="shape mismatch"), Lanes(model, most=2) as lanes:
+    with pytest.raises(RuntimeError, match="shape mismatch"), lanes_of(model, most=2) as lanes:
         list(lanes.through(batch_of(index) for index in range(20)))
     assert lane_threads() == []
     assert torch.get_num_threads() == threads
@@ -171,7 +175,7 @@ def test_features_are_the_same_bits_on_any_number_of_threads_and_lanes(name: str
             batches = [
                 TileBatch(indices=[], tiles=tiles[first : first + 5], unreadable=[]) for first in range(0, 12, 5)
             ]
-            with Lanes(model, most=5) as lanes:
+            with lanes_of(model, most=5) as lanes:
                 found = [encoded.embedded.features for encoded in lanes.through(batches)]
             np.testing.assert_array_equal(np.concatenate(found), expected)
     finally:

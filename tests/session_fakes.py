@@ -87,7 +87,16 @@ def fake_result(slide, model, *, known=3, total=12, shape=(3, 4), kinds=("routin
         for kind in kinds
     }
     tasks = tuple(
-        SimpleNamespace(task=task, value=0.25, class_values=(0.75, 0.25), calibrated=False, word=word, possible=None)
+        SimpleNamespace(
+            task=task,
+            value=0.25,
+            class_values=(0.75, 0.25),
+            calibrated=False,
+            word=word,
+            possible=None,
+            scope="slide",
+            areas_mm2=(),
+        )
         for task, word in zip(model.tasks, ("score", "value"), strict=False)
     )
     return SimpleNamespace(
@@ -102,6 +111,8 @@ def fake_result(slide, model, *, known=3, total=12, shape=(3, 4), kinds=("routin
         slide_name=slide.name,
         slide_fingerprint=slide.fingerprint,
         heatmaps=heatmaps,
+        offered=frozenset(heatmaps),
+        painting=None,
         selected={},
     )
 

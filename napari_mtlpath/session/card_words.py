@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from napari_mtlpath.session.wording import RESEARCH_USE, task_title
-from napari_mtlpath.tasks import Classification, Task
+from napari_mtlpath.tasks import AnyTask, Classification, Segmentation
 
 if TYPE_CHECKING:
     from napari_mtlpath.zoo.card import ModelCard
+    from napari_mtlpath.zoo.pixel_card import PixelCard
 
 FLOOR, LOW, HIGH = "_floor", "_low", "_high"
 """Endings under which a card keeps the trivial answer's figure and the 95 % interval beside a metric."""
 
 
-def card_words(card: "ModelCard") -> str:
+def card_words(card: "ModelCard | PixelCard") -> str:
     """Return everything a card says: purpose, tasks, figures beside their floors, limits, licence."""
     parts = [
         card.title or card.name,
@@ -21,30 +22,45 @@ def card_words(card: "ModelCard") -> str:
         f"Made for: {card.made_for or 'not stated'}.".replace("..", "."),
         "Tasks\n" + "\n".join(_task_words(task) for task in card.tasks),
         _metric_words(card),
+        f"Masks: {masks}" if (masks := str(getattr(card, "masks", ""))) else "",
         f"Limits: {card.limits or 'not stated'}".rstrip(),
         f"Reads tiles of {card.tile.tile_um:g} um ({card.tile.tile_px} px, {card.tile.mpp:.3g} um per pixel) "
-        f"with the tile encoder {card.encoder}.",
+        f"with {_reader(card)}.",
         f"Licence: {card.licence}. {card.attribution}".strip(),
         RESEARCH_USE,
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def task_words(card: "ModelCard", task: Task) -> str:
+def task_words(card: "ModelCard | PixelCard", task: AnyTask) -> str:
     """Return what a card says about one task: its question, and its figures beside their floors."""
     lines = [_task_words(task).removeprefix("- "), *_figures(card.metrics.get(task.name, {}))]
     return "\n".join(line[:1].upper() + line[1:] for line in lines)
 
 
-def _task_words(task: Task) -> str:
-    if isinstance(task, Classification):
+def kind_words(card: "ModelCard | PixelCard") -> str:
+    """Return what sort of answers a model gives, in two or three words."""
+    if hasattr(card, "network"):
+        return "pixel by pixel"
+    return "whole slides" if {task.name for task in card.tasks}.difference(getattr(card, "tile_tasks", ())) else "tiles"
+
+
+def _reader(card: "ModelCard | PixelCard") -> str:
+    network = str(getattr(card, "network", ""))
+    return f"the network {network}" if network else f"the tile encoder {getattr(card, 'encoder', '')}"
+
+
+def _task_words(task: AnyTask) -> str:
+    if isinstance(task, Segmentation):
+        answers = f"every pixel is {', '.join(task.classes[:-1])} or {task.classes[-1]}"
+    elif isinstance(task, Classification):
         answers = " or ".join(task.classes) if task.is_binary else ", ".join(task.classes)
     else:
         answers = f"a number from {task.low:g} to {task.high:g} {task.unit}".rstrip()
     return f"- {task_title(task)}: {task.question or task.name} ({answers})"
 
 
-def _metric_words(card: "ModelCard") -> str:
+def _metric_words(card: "ModelCard | PixelCard") -> str:
     lines = []
     for name, figures in card.metrics.items():
         title = next((task_title(task) for task in card.tasks if task.name == name), name)

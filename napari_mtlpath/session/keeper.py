@@ -4,13 +4,18 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from napari_mtlpath.inference.pixels.answers import answers_pixels
 
 if TYPE_CHECKING:
     from napari_mtlpath.features.store import FeatureStore
-    from napari_mtlpath.inference.live import LiveAnalysis, LiveReport
+    from napari_mtlpath.inference.live_base import TiledAnalysis
+    from napari_mtlpath.inference.live_report import LiveReport
     from napari_mtlpath.slides.slide import Slide
+    from napari_mtlpath.zoo.any_model import AnyModel
     from napari_mtlpath.zoo.model import SlideModel
+    from napari_mtlpath.zoo.pixel_model import PixelModel
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +25,7 @@ Rect: TypeAlias = tuple[float, float, float, float]
 CLOSING_SECONDS = 5.0
 """How long an analysis may take to finish the tile that it is at when it is closed."""
 
-AnalysisMaker: TypeAlias = "Callable[[Slide, SlideModel, Callable[[LiveReport], None]], LiveAnalysis]"
+AnalysisMaker: TypeAlias = "Callable[[Slide, AnyModel, Callable[[LiveReport], None]], TiledAnalysis]"
 """Starts an analysis of a slide with a model that reports to a callback from its own thread."""
 
 
@@ -52,7 +57,7 @@ class AnalysisKeeper:
         self._on_failure = on_failure
         self._lock = threading.Lock()
         self._steward = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mtlpath-session")
-        self._live: LiveAnalysis | None = None
+        self._live: TiledAnalysis | None = None
         self._token = 0
         self._rect: Rect | None = None
         self._preview: SlideModel | None = None
@@ -60,7 +65,7 @@ class AnalysisKeeper:
         self._closed = False
 
     @property
-    def live(self) -> "LiveAnalysis | None":
+    def live(self) -> "TiledAnalysis | None":
         """The running analysis; None before it has started and while there is nothing to analyse."""
         return self._live
 
@@ -74,7 +79,7 @@ class AnalysisKeeper:
         """Whether the user holds the analysis, also the ones to come."""
         return self._paused
 
-    def replace(self, slide: "Slide | None", model: "SlideModel | None") -> int:
+    def replace(self, slide: "Slide | None", model: "AnyModel | None") -> int:
         """End the running analysis and, if there is both a slide and a model, start a new one; return its token."""
         with self._lock:
             self._token += 1
@@ -145,7 +150,7 @@ class AnalysisKeeper:
             self._closed = True
         self._steward.shutdown(wait=True)
 
-    def _turn(self, token: int, old: "LiveAnalysis | None", slide: "Slide | None", model: "SlideModel | None") -> None:
+    def _turn(self, token: int, old: "TiledAnalysis | None", slide: "Slide | None", model: "AnyModel | None") -> None:
         if old is not None:
             old.close(timeout=CLOSING_SECONDS)
         if slide is None or model is None or token != self._token:
@@ -163,7 +168,7 @@ class AnalysisKeeper:
         if stale:
             live.close(timeout=CLOSING_SECONDS)
             return
-        if preview is not None and preview.encoder.digest == model.encoder.digest:
+        if preview is not None and live.can_preview(preview):
             live.preview(preview)
         if self._paused:
             live.pause()
@@ -172,12 +177,16 @@ class AnalysisKeeper:
 
 
 def live_analysis(store: "Callable[[], FeatureStore]") -> AnalysisMaker:
-    """Return what starts a :class:`~napari_mtlpath.inference.live.LiveAnalysis`; `store` is asked at each start."""
+    """Return what starts the analysis that fits a model; `store` is asked at each start of one with embeddings."""
 
-    def make(slide: "Slide", model: "SlideModel", on_report: "Callable[[LiveReport], None]") -> "LiveAnalysis":
+    def make(slide: "Slide", model: "AnyModel", on_report: "Callable[[LiveReport], None]") -> "TiledAnalysis":
+        if answers_pixels(model):
+            from napari_mtlpath.inference.pixels.live import PixelAnalysis
+
+            return PixelAnalysis(slide, cast("PixelModel", model), on_report=on_report)
         from napari_mtlpath.inference.live import LiveAnalysis
 
-        return LiveAnalysis(slide, model, store=store(), on_report=on_report)
+        return LiveAnalysis(slide, cast("SlideModel", model), store=store(), on_report=on_report)
 
     return make
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_mtlpath.slides.slide import Slide
+    from napari_mtlpath.zoo.any_model import AnyModel
     from napari_mtlpath.zoo.card import ModelCard
-    from napari_mtlpath.zoo.model import SlideModel
+    from napari_mtlpath.zoo.pixel_card import PixelCard
 
 ENLARGEMENT_WORTH_A_WARNING = 1.5
 """A slide this many times coarser than the model's tiles gives the model blurred input; the decision is ours."""
@@ -47,7 +48,7 @@ def resolution_needed(slide: "Slide") -> Message:
     )
 
 
-def too_coarse(slide: "Slide", model: "SlideModel") -> Message | None:
+def too_coarse(slide: "Slide", model: "AnyModel") -> Message | None:
     """Say that the slide is coarser than what the model was trained on, or return None where it is not.
 
     Parameters
@@ -67,7 +68,7 @@ def too_coarse(slide: "Slide", model: "SlideModel") -> Message | None:
     )
 
 
-def standing_notice(slide: "Slide | None", model: "SlideModel | None") -> Message | None:
+def standing_notice(slide: "Slide | None", model: "AnyModel | None") -> Message | None:
     """Return what holds or weakens the analysis for as long as this slide and this model are together, or None."""
     if slide is None:
         return None
@@ -76,7 +77,7 @@ def standing_notice(slide: "Slide | None", model: "SlideModel | None") -> Messag
     return too_coarse(slide, model) if model is not None else None
 
 
-def made_for(card: "ModelCard") -> str:
+def made_for(card: "ModelCard | PixelCard") -> str:
     """Return what the model was made for, as a sentence, or an empty text where its card does not say."""
     domain = card.made_for.strip().rstrip(".")
     if domain[1:2].islower():  # "Blood smears", but not "H&E sections": part of a sentence now.

@@ -1,16 +1,16 @@
 """What the user chose to see on top of the slide, and how its colours are to be read."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
-from napari_mtlpath.tasks import Classification, Regression, Task
+from napari_mtlpath.tasks import AnyTask, Classification, PixelRegression, Regression, Segmentation
 
 if TYPE_CHECKING:
-    from napari_mtlpath.inference.heatmap import Heatmap, HeatmapKind
+    from napari_mtlpath.inference.heatmap import Heatmap
     from napari_mtlpath.inference.results import SlideResult
 
 COLORMAPS = ("viridis", "plasma", "inferno", "cividis")
@@ -37,11 +37,18 @@ EVEN = 1.0
 
 
 class OverlayKind(StrEnum):
-    """What a heatmap shows: the kinds of :class:`napari_mtlpath.inference.heatmap.HeatmapKind`, without its torch."""
+    """What is painted: tile by tile or pixel by pixel; of several kinds that a task has, the first is shown.
 
+    The kinds of :class:`napari_mtlpath.inference.heatmap.HeatmapKind` (without its torch) and of
+    :class:`napari_mtlpath.inference.pixels.painting.PaintKind`.
+    """
+
+    CLASSES = "classes"
     ROUTING = "routing"
     ATTENTION = "attention"
     PREDICTION = "prediction"
+    PROBABILITY = "probability"
+    CROSS_TASK = "cross-task"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +71,10 @@ class OverlayChoice:
         Whether the heatmap is shown at all.
     outline
         Whether the tiles that the task's router selected (top-p) are outlined.
+    contours
+        Whether the classes of a segmentation are drawn as lines around them, and not filled.
+    shown_class
+        Whose probability is shown of a segmentation; None for the first class after the background.
     """
 
     task: str | None = None
@@ -73,6 +84,8 @@ class OverlayChoice:
     colormap: str = COLORMAPS[0]
     visible: bool = True
     outline: bool = False
+    contours: bool = False
+    shown_class: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", OverlayKind(self.kind))
@@ -99,7 +112,7 @@ class OverlayMemory:
         """Return `current` with `changes`; a change of task or kind brings back what was chosen for it before."""
         after = current
         if "task" in changes and changes["task"] != current.task:
-            known = self._of_task.get(changes["task"], replace(current, threshold=0.0))
+            known = self._of_task.get(changes["task"], replace(current, threshold=0.0, shown_class=None))
             after = replace(known, task=changes["task"], opacity=current.opacity, visible=current.visible)
         kind = OverlayKind(changes.get("kind", after.kind))
         if kind != after.kind:
@@ -109,9 +122,9 @@ class OverlayMemory:
         self._threshold[after.task, after.kind] = after.threshold
         return after
 
-    def presented(self, current: OverlayChoice, heatmaps: "Mapping[tuple[str, HeatmapKind], Heatmap]") -> OverlayChoice:
-        """Return `current`, but with the kind of heatmap that there is where there is none of the chosen kind."""
-        kind = present_kind(current, heatmaps)
+    def presented(self, current: OverlayChoice, offered: Collection[tuple[str, str]]) -> OverlayChoice:
+        """Return `current`, but with the kind that there is where there is none of the chosen kind."""
+        kind = present_kind(current, offered)
         return current if kind is current.kind else self.changed(current, {"kind": kind})
 
 
@@ -143,7 +156,7 @@ class ColourScale:
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
-def colour_scale(kind: OverlayKind, task: Task, heatmap: "Heatmap | None" = None) -> ColourScale:
+def colour_scale(kind: OverlayKind, task: AnyTask, heatmap: "Heatmap | None" = None) -> ColourScale:
     """Return the scale in which a heatmap is drawn and its legend is written: the same for both.
 
     Parameters
@@ -161,10 +174,22 @@ def colour_scale(kind: OverlayKind, task: Task, heatmap: "Heatmap | None" = None
         case OverlayKind.PREDICTION if isinstance(task, Classification):
             words = f"The answer for each tile alone: from 0 ({task.classes[0]}) to 1 ({task.classes[-1]})."
             return ColourScale(low=0.0, high=1.0, unit="", words=words)
-        case OverlayKind.PREDICTION:
+        case OverlayKind.PREDICTION if isinstance(task, Regression | PixelRegression):
             return _measured(task, heatmap)
+        case OverlayKind.PREDICTION | OverlayKind.CLASSES:
+            return ColourScale(low=0.0, high=1.0, unit="", words="Each pixel in the colour of its most probable class.")
+        case OverlayKind.PROBABILITY:
+            return ColourScale(low=0.0, high=1.0, unit="", words="How probable this class is, pixel by pixel.")
+        case OverlayKind.CROSS_TASK:
+            words = "Cross-task attention: what this task offers the model's other tasks, pixel by pixel, from 0 to 1."
+            return ColourScale(low=0.0, high=1.0, unit="", words=words)
         case _:
             assert_never(kind)
+
+
+def classes_shown(task: AnyTask | None) -> tuple[str, ...]:
+    """Return the classes of a segmentation that are painted: all but the background; none of other tasks."""
+    return task.classes[1:] if isinstance(task, Segmentation) else ()
 
 
 def _relative(heatmap: "Heatmap | None", words: str) -> ColourScale:
@@ -177,12 +202,12 @@ def _relative(heatmap: "Heatmap | None", words: str) -> ColourScale:
     )
 
 
-def _measured(task: Regression, heatmap: "Heatmap | None") -> ColourScale:
+def _measured(task: Regression | PixelRegression, heatmap: "Heatmap | None") -> ColourScale:
     """Scale from the least value to a round share of the task's range that all but the highest hundredth stay below."""
     reach, extent = _reach(heatmap), task.high - task.low
     tops = [task.low + share * extent for share in RANGE_TOPS]
     top = task.high if reach is None else next((step for step in tops if step >= reach), task.high)
-    words = "The answer for each tile alone."
+    words = "The answer for each tile alone." if isinstance(task, Regression) else "The answer, pixel by pixel."
     if top < task.high:
         words += f" The colours end at {top:g}: hardly a tile reaches it, though {task.high:g} is possible."
     return ColourScale(low=task.low, high=top, unit=task.unit, words=words)
@@ -196,11 +221,11 @@ def _reach(heatmap: "Heatmap | None") -> float | None:
     return float(np.quantile(known, 0.99)) if known.size else None
 
 
-def unavailable_reason(kind: OverlayKind, task: str, heatmaps: "Mapping[tuple[str, HeatmapKind], Heatmap]") -> str:
-    """Say why a task has no heatmap of this kind, or return an empty text where it has one."""
-    if (task, kind.value) in heatmaps:
+def unavailable_reason(kind: OverlayKind, task: str, offered: Collection[tuple[str, str]]) -> str:
+    """Say why a task has no picture of this kind, or return an empty text where it has one."""
+    if (task, kind.value) in offered:
         return ""
-    if not heatmaps:
+    if not offered:
         return "No tile has been analysed yet."
     match kind:
         case OverlayKind.ROUTING:
@@ -209,6 +234,10 @@ def unavailable_reason(kind: OverlayKind, task: str, heatmaps: "Mapping[tuple[st
             return "This model gives no attention for this task."
         case OverlayKind.PREDICTION:
             return "This model answers for the whole slide, not tile by tile."
+        case OverlayKind.CLASSES | OverlayKind.PROBABILITY:
+            return "This task does not give every pixel a class."
+        case OverlayKind.CROSS_TASK:
+            return "This model's tasks do not attend to each other."
         case _:
             assert_never(kind)
 
@@ -221,7 +250,17 @@ def chosen_heatmap(result: "SlideResult | None", choice: OverlayChoice) -> "Heat
     return next((heatmap for key, heatmap in result.heatmaps.items() if key == chosen), None)
 
 
-def present_kind(choice: OverlayChoice, heatmaps: "Mapping[tuple[str, HeatmapKind], Heatmap]") -> OverlayKind:
+def kinds_to_choose(task: AnyTask | None, offered: Collection[tuple[str, str]]) -> tuple[OverlayKind, ...]:
+    """Return the kinds that are worth a button: those that there are, and all that a task may come to have."""
+    if isinstance(task, Segmentation | PixelRegression) or any(name == CROSS for _, name in offered):
+        return tuple(kind for kind in OverlayKind if task is not None and (task.name, kind.value) in offered)
+    return (OverlayKind.ROUTING, OverlayKind.ATTENTION, OverlayKind.PREDICTION)
+
+
+CROSS = OverlayKind.CROSS_TASK.value
+
+
+def present_kind(choice: OverlayChoice, offered: Collection[tuple[str, str]]) -> OverlayKind:
     """Return the chosen kind, or the first one that the task has where it lacks the chosen one."""
-    kinds = [kind for kind in OverlayKind if (choice.task, kind.value) in heatmaps]
+    kinds = [kind for kind in OverlayKind if (choice.task, kind.value) in offered]
     return choice.kind if choice.kind in kinds or not kinds else kinds[0]

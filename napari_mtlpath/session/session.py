@@ -23,9 +23,10 @@ from napari_mtlpath.slides.resolution import ResolutionMemory
 
 if TYPE_CHECKING:
     from napari_mtlpath.features.store import FeatureStore
-    from napari_mtlpath.inference.live import LiveReport
+    from napari_mtlpath.inference.live_report import LiveReport
     from napari_mtlpath.slides.slide import Slide
-    from napari_mtlpath.tasks import Task
+    from napari_mtlpath.tasks import AnyTask
+    from napari_mtlpath.zoo.any_model import AnyModel
     from napari_mtlpath.zoo.model import SlideModel
 
 
@@ -105,20 +106,20 @@ class Session(SessionState):
             self._switch_slide(None)
         self._outbox.empty()
 
-    def load_model(self, name: str, *, device: str = "auto", backend: str | None = None) -> "SlideModel | None":
+    def load_model(self, name: str, *, device: str = "auto", backend: str | None = None) -> "AnyModel | None":
         """Load a model of the zoo, or a model folder, and work with it; a `backend` holds for later models too.
 
         Blocks: call it from a worker. Returns the model, or None if the session was closed or asked for another model
         in the meantime. Raises ValueError or OSError with one sentence where it cannot be loaded; the model of before
         stays.
         """
-        from napari_mtlpath.zoo.load import load_model
+        from napari_mtlpath.zoo.any_model import load_any
 
         with self._lock:
             ticket = self._model_ticket = self._model_ticket + 1
             self._backend = {"backend": backend} if backend is not None else self._backend
         with self.working(f"Loading model {name}"):
-            model = load_model(name, device=device, **self._backend)
+            model = load_any(name, device=device, **self._backend)
         with self._lock:
             if self._closed or ticket != self._model_ticket:
                 return None
@@ -126,7 +127,7 @@ class Session(SessionState):
         self._outbox.empty()
         return model
 
-    def set_model(self, model: "SlideModel | None") -> None:
+    def set_model(self, model: "AnyModel | None") -> None:
         """Work with a model that is already loaded, or with none."""
         with self._lock:
             self._model_ticket += 1
@@ -267,14 +268,14 @@ class Session(SessionState):
             keep_tiles = slide is not None and slide.fingerprint == old.fingerprint
             self._keeper.do(lambda: self._holdings.release_slide(old, keep_tiles=keep_tiles))
 
-    def _switch_model(self, model: "SlideModel | None") -> None:
+    def _switch_model(self, model: "AnyModel | None") -> None:
         self._model, self._preview = model, None
         self._keeper.preview(None)
         self._outbox.post(self.model_changed, model)
         self._answer(model.tasks if model is not None else ())
         self._analyse_anew()
 
-    def _answer(self, tasks: "tuple[Task, ...]") -> None:
+    def _answer(self, tasks: "tuple[AnyTask, ...]") -> None:
         self._tasks = tasks
         self._outbox.post(self.tasks_changed)
         names = [task.name for task in tasks]
@@ -297,7 +298,7 @@ class Session(SessionState):
             self._report = report
             if report.result is not None:
                 self._result = report.result
-                self._show(self._overlays.presented(self._overlay, report.result.heatmaps))
+                self._show(self._overlays.presented(self._overlay, report.result.offered))
             self._outbox.post(self.report_changed, report, still=lambda: token == self._keeper.token)
         self._outbox.empty()
 

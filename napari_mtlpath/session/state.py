@@ -1,7 +1,8 @@
 """What a session knows about itself: properties that any thread may read."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from napari_mtlpath.inference.pixels.answers import answers_pixels
 from napari_mtlpath.session.former import FormerSlide
 from napari_mtlpath.session.holdings import Holdings
 from napari_mtlpath.session.keeper import AnalysisKeeper
@@ -12,10 +13,12 @@ from napari_mtlpath.slides.cache import TileCache
 
 if TYPE_CHECKING:
     from napari_mtlpath.features.store import FeatureStore
-    from napari_mtlpath.inference.live import LiveAnalysis, LiveReport
+    from napari_mtlpath.inference.live_base import TiledAnalysis
+    from napari_mtlpath.inference.live_report import LiveReport
     from napari_mtlpath.inference.results import SlideResult
     from napari_mtlpath.slides.slide import Slide
-    from napari_mtlpath.tasks import Task
+    from napari_mtlpath.tasks import AnyTask
+    from napari_mtlpath.zoo.any_model import AnyModel
     from napari_mtlpath.zoo.model import SlideModel
 
 
@@ -35,9 +38,9 @@ class SessionState(SessionNews):
         self._holdings = holdings
         self._slide: Slide | None = None
         self._former: FormerSlide | None = None
-        self._model: SlideModel | None = None
+        self._model: AnyModel | None = None
         self._preview: SlideModel | None = None
-        self._tasks: tuple[Task, ...] = ()
+        self._tasks: tuple[AnyTask, ...] = ()
         self._report: LiveReport | None = None
         self._result: SlideResult | None = None
         self._overlay = OverlayChoice()
@@ -54,12 +57,31 @@ class SessionState(SessionNews):
         return self._former
 
     @property
-    def model(self) -> "SlideModel | None":
+    def model(self) -> "AnyModel | None":
         """The model in use."""
         return self._model
 
     @property
-    def live(self) -> "LiveAnalysis | None":
+    def slide_model(self) -> "SlideModel | None":
+        """The model in use, where it judges slides by embeddings of tiles, so that tasks can be taught; else None."""
+        model = self._model
+        if model is None or answers_pixels(model):
+            return None
+        return cast("SlideModel", model)
+
+    @property
+    def unteachable(self) -> str:
+        """Why the model in use can learn no task here, as a sentence; empty where it can, and without a model."""
+        model = self._model
+        if model is None or self.slide_model is not None:
+            return ""
+        return (
+            f"{model.card.title or model.card.name} answers pixel by pixel: tasks cannot be labelled for it or added "
+            "to it here. Train it anew with 'mtlpath train' (kind = \"pixels\"), or load a model of slides."
+        )
+
+    @property
+    def live(self) -> "TiledAnalysis | None":
         """The running analysis of the slide with the model."""
         return self._keeper.live
 
@@ -79,7 +101,7 @@ class SessionState(SessionNews):
         return self._overlay
 
     @property
-    def tasks(self) -> tuple["Task", ...]:
+    def tasks(self) -> tuple["AnyTask", ...]:
         """The tasks that are answered: those of the model, with the one being taught while it is previewed."""
         return self._tasks
 

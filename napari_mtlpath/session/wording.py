@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, assert_never
 from napari_mtlpath.evaluation.class_sets import set_words
 from napari_mtlpath.session.overlay import ColourScale, OverlayKind
 from napari_mtlpath.slides.resolution import ResolutionSource
-from napari_mtlpath.tasks import Classification, Regression, Task
+from napari_mtlpath.tasks import AnyTask, Classification, PixelRegression, Regression, Segmentation
 
 if TYPE_CHECKING:
     from napari_mtlpath.inference.live import LiveReport
@@ -18,6 +18,9 @@ KIND_TITLES = {
     OverlayKind.ROUTING: "Routing",
     OverlayKind.ATTENTION: "Attention",
     OverlayKind.PREDICTION: "Prediction",
+    OverlayKind.CLASSES: "Classes",
+    OverlayKind.PROBABILITY: "Probability",
+    OverlayKind.CROSS_TASK: "Cross-task",
 }
 
 MICRONS_PER_MILLIMETRE = 1000.0
@@ -75,7 +78,7 @@ def unreadable_words(tiles: int) -> str:
     return f"{tiles:,} {noun} unreadable: hatched on screen and kept from the model."
 
 
-def task_title(task: Task) -> str:
+def task_title(task: AnyTask) -> str:
     """Return what a person calls a task."""
     return task.title or task.name.replace("_", " ").capitalize()
 
@@ -83,14 +86,46 @@ def task_title(task: Task) -> str:
 def scope_words(result: "SlideResult") -> str:
     """Return which part of the slide a result is about: ``n of N tissue tiles``, and at which level it holds."""
     level = "slide-level" if result.complete else "region-level (partial)"
+    if all(answer.scope != SLIDE for answer in result.tasks):  # such a model judges tiles and pixels, never the slide
+        level = "all of the tissue" if result.complete else "a part of the tissue"
     words = f"{result.tiles_known:,} of {result.tiles_total:,} tissue tiles: {level}"
     return words + (f"; {result.unreadable:,} unreadable" if result.unreadable else "")
+
+
+SLIDE, TILES = "slide", "tiles"
+"""Values of :class:`napari_mtlpath.inference.results.Scope`, which comes with torch."""
+
+
+def over_words(answer: "TaskResult", result: "SlideResult") -> str:
+    """Return what an answer is a mean or a sum of; an empty text for one that is about the slide as a whole."""
+    tiles = f"{result.tiles_known:,} of {result.tiles_total:,} tiles"
+    if answer.scope == SLIDE:
+        return ""
+    if answer.scope == TILES:
+        return f"Mean over {tiles}"
+    if answer.areas_mm2:
+        return f"Of {area_words(sum(answer.areas_mm2))} in {tiles}"
+    return f"Mean over the pixels of {tiles}"
+
+
+def area_words(mm2: float) -> str:
+    """Return an area with its unit.
+
+    Examples
+    --------
+    >>> area_words(1.234), area_words(0.0123)
+    ('1.23 mm²', '0.0123 mm²')
+    """
+    return f"{mm2:.3g} mm²"
 
 
 def value_words(answer: "TaskResult") -> str:
     """Return a task's answer: the word that it deserves, and the number; files keep numbers beyond the task's range."""
     task = answer.task
-    if isinstance(task, Regression):
+    if isinstance(task, Segmentation):
+        shown = sum(answer.class_values[1:])
+        return f"{shown:.1%} {task.classes[1]}" if len(task.classes) == 2 else f"{shown:.1%} not {task.classes[0]}"
+    if isinstance(task, Regression | PixelRegression):
         return "no value" if answer.value is None else _measured(answer.value, task)
     if task.is_binary:
         return f"no {answer.word}" if answer.value is None else f"{answer.word} {answer.value:.2f}"
@@ -107,9 +142,11 @@ def possible_words(answer: "TaskResult") -> str:
     return set_words(answer.possible.names, coverage=answer.possible.coverage)
 
 
-def end_words(task: Task) -> tuple[str, str] | None:
+def end_words(task: AnyTask) -> tuple[str, str] | None:
     """Return what the empty and the full bar of a task mean; None for tasks with more than two classes."""
-    if isinstance(task, Regression):
+    if isinstance(task, Segmentation):
+        return None
+    if isinstance(task, Regression | PixelRegression):
         form = ".0%" if task.unit.split(" ")[0] == "share" else "g"
         return format(task.low, form), format(task.high, form)
     return (task.classes[0], task.classes[1]) if task.is_binary else None
@@ -121,7 +158,7 @@ def fraction(answer: "TaskResult") -> float:
     if isinstance(task, Classification):
         shown = answer.value if task.is_binary else max(answer.class_values, default=0.0)
         return min(max(shown or 0.0, 0.0), 1.0)
-    if answer.value is None:
+    if answer.value is None or isinstance(task, Segmentation):
         return 0.0
     return min(max((answer.value - task.low) / (task.high - task.low), 0.0), 1.0)
 
@@ -149,10 +186,13 @@ def view_words(report: "LiveReport") -> str:
 def threshold_words(threshold: float, kind: OverlayKind, scale: ColourScale) -> str:
     """Return what the threshold hides."""
     if threshold <= scale.low:
-        measured = kind is OverlayKind.PREDICTION
-        return "No tile is hidden; low values are faint." if measured else "Tiles above the average are coloured."
-    if kind is OverlayKind.PREDICTION:
-        return f"Only tiles of at least {threshold:.2f} {scale.unit}".rstrip() + " are coloured."
+        if kind in (OverlayKind.ROUTING, OverlayKind.ATTENTION):
+            return "Tiles above the average are coloured."
+        hidden = "No tile" if kind is OverlayKind.PREDICTION else "Nothing"
+        return f"{hidden} is hidden; low values are faint."
+    if kind not in (OverlayKind.ROUTING, OverlayKind.ATTENTION):
+        what = "tiles" if kind is OverlayKind.PREDICTION else "places"
+        return f"Only {what} of at least {threshold:.2f} {scale.unit}".rstrip() + " are coloured."
     return f"Only tiles of at least {threshold:.2g} times the average are coloured."
 
 
@@ -162,9 +202,12 @@ def number_words(value: float, scale: ColourScale) -> str:
 
 
 def class_bars(answer: "TaskResult") -> list[tuple[str, float]]:
-    """Return each class with its share, for tasks with more than two classes; nothing for the others."""
+    """Return each class with its share, of segmentations with its area too; nothing for tasks of fewer classes."""
     task = answer.task
-    if isinstance(task, Regression) or task.is_binary:
+    if isinstance(task, Segmentation):
+        rows = zip(task.classes, answer.class_values, answer.areas_mm2, strict=True)
+        return [(f"{name} {share:.1%}, {area_words(area)}", share) for name, share, area in rows]
+    if isinstance(task, Regression | PixelRegression) or task.is_binary:
         return []
     return [
         (f"{name} {share:.2f}", min(max(share, 0.0), 1.0))
@@ -183,7 +226,7 @@ def waiting_words(*, slide: bool, model: bool, scale: bool) -> str:
     return ""
 
 
-def _measured(value: float, task: Regression) -> str:
+def _measured(value: float, task: Regression | PixelRegression) -> str:
     """Return a measured value with its unit, shares as per cent; beyond the task's range there are no numbers."""
     kind, _, rest = task.unit.partition(" ")
     if kind == "share":

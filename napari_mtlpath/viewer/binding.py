@@ -20,6 +20,7 @@ from napari_mtlpath.viewer.handover import make_handover_safe
 from napari_mtlpath.viewer.layers.hover import HoverWords
 from napari_mtlpath.viewer.layers.label_layers import LabelLayers
 from napari_mtlpath.viewer.layers.overlay_layer import OverlayLayers
+from napari_mtlpath.viewer.layers.pixel_overlay import PixelOverlay
 from napari_mtlpath.viewer.layers.slide_layer import display_of, hollow, placing, slide_layer_data, slide_of
 from napari_mtlpath.viewer.layers.underlay import lay_under, rescale, take_away
 from napari_mtlpath.viewer.mailbox import Mailbox
@@ -73,8 +74,8 @@ class ViewerBinding:
         The session's news in the GUI thread.
     viewport
         Tells when the view has moved.
-    overlays
-        The heatmaps.
+    overlays, pixels
+        What is painted tile by tile, and pixel by pixel.
     label_layers
         The labels, and the tools that make them.
     """
@@ -91,8 +92,9 @@ class ViewerBinding:
         self.bridge = Bridge(self.session)
         self.viewport = Viewport(viewer)
         self.overlays = OverlayLayers(viewer, self.session)
+        self.pixels = PixelOverlay(viewer, self.session)
         self.label_layers = LabelLayers(viewer, self.session)
-        self._hover = HoverWords(viewer, self.overlays)
+        self._hover = HoverWords(viewer, self.overlays, self.pixels)
         self._connect(viewer)
         for layer in viewer.layers:
             self._adopt(layer)
@@ -121,6 +123,7 @@ class ViewerBinding:
         get_settings().experimental.events.async_.disconnect(self._on_async)
         self._hover.close()
         self.overlays.close()
+        self.pixels.close()
         self.label_layers.close()
         self.viewport.close()
         self.bridge.close()
@@ -145,6 +148,7 @@ class ViewerBinding:
         self.bridge.resolution_changed.connect(self._on_resolution_changed)
         self.bridge.message.connect(self._on_message)
         self.overlays.listen(self.bridge)
+        self.pixels.listen(self.bridge)
         self.label_layers.listen(self.bridge)
         window = getattr(viewer, "window", None)
         if window is not None:
@@ -208,6 +212,7 @@ class ViewerBinding:
             shown.scale, shown.units = placed["scale"], placed["units"]
         rescale(viewer, display)
         self.overlays.place()
+        self.pixels.place()
         camera.center = (*centre[:-2], centre[-2] * growth, centre[-1] * growth)
         camera.zoom = zoom / growth
 

@@ -1,6 +1,7 @@
 """Name -> ready model of whatever kind: of slides, or of pixels."""
 
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
@@ -15,6 +16,9 @@ from napari_mtlpath.zoo.pixel_load import list_pixel_models, load_pixel_model
 from napari_mtlpath.zoo.pixel_model import PixelModel
 from napari_mtlpath.zoo.places import find, not_found
 
+AnyModel: TypeAlias = SlideModel | PixelModel
+"""A model of whatever kind."""
+
 
 def load_any(
     name_or_path: str | Path,
@@ -22,7 +26,7 @@ def load_any(
     device: str | torch.device = "auto",
     precision: Precision = Precision.FLOAT32,
     backend: Backend | str = Backend.TORCH,
-) -> SlideModel | PixelModel:
+) -> AnyModel:
     """Load a model by name or path, whatever its kind; a slide model hides a pixel model of the same name.
 
     `precision` and `backend` are those of a slide model's encoder; a pixel model computes in float32 by torch.

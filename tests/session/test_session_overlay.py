@@ -94,8 +94,9 @@ def test_what_is_rare_in_a_measured_task_has_colour_too(values, top):
 
 def test_overlays_and_heatmaps_have_the_same_kinds():
     from napari_mtlpath.inference.heatmap import HeatmapKind
+    from napari_mtlpath.inference.pixels.painting import PaintKind
 
-    assert [kind.value for kind in OverlayKind] == [kind.value for kind in HeatmapKind]
+    assert {kind.value for kind in OverlayKind} == {kind.value for kind in (*HeatmapKind, *PaintKind)}
 
 
 def test_a_missing_kind_has_a_reason():

@@ -89,7 +89,7 @@ class ModelChooser(QWidget):
         self._offers, self._looking = offers, False
         self._list.clear()
         for index, offer in enumerate(offers):
-            self._list.addItem(offer.title if not offer.problem else f"{offer.title} (cannot be used)")
+            self._list.addItem(offer.words)
             self._list.setItemData(index, plain_tooltip(offer.problem or offer.name), Qt.ItemDataRole.ToolTipRole)
         self._list.setCurrentIndex(0 if offers else -1)  # With a placeholder Qt chooses nothing by itself.
         self._list.blockSignals(False)

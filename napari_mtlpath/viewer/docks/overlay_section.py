@@ -1,5 +1,7 @@
 """What is painted over the slide: which task, which kind of heatmap, how strongly, from which value on."""
 
+from typing import TYPE_CHECKING
+
 import napari
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
@@ -20,19 +22,25 @@ from napari_mtlpath.session.overlay import (
     ColourScale,
     OverlayKind,
     chosen_heatmap,
+    classes_shown,
     colour_scale,
+    kinds_to_choose,
     unavailable_reason,
 )
-from napari_mtlpath.session.pointing import value_at
+from napari_mtlpath.session.pointing import words_under
 from napari_mtlpath.session.session import Session
-from napari_mtlpath.session.wording import KIND_TITLES, number_words, task_title, threshold_words
+from napari_mtlpath.session.wording import KIND_TITLES, task_title, threshold_words
 from napari_mtlpath.viewer.binding import session_of
 from napari_mtlpath.viewer.bridge import Bridge
+from napari_mtlpath.viewer.docks.class_legend import ClassLegend
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe, plain_tooltip
 from napari_mtlpath.viewer.docks.legend import Legend, colormap_icon
 from napari_mtlpath.viewer.docks.section import SectionDock
 from napari_mtlpath.viewer.docks.shortcuts import HIDE_KEY, TASK_KEY
 from napari_mtlpath.viewer.docks.slide_view import SlideView
+
+if TYPE_CHECKING:
+    from napari_mtlpath.tasks import AnyTask
 
 SLIDER_STEPS = 200
 ICON_SIZE = QSize(48, 12)
@@ -54,8 +62,8 @@ class OverlayForm(QWidget):
         self.setObjectName("overlay-form")
         self._session = session
         self._view = SlideView(viewer)
-        self._shown = QCheckBox(f"Show heatmap ({HIDE_KEY})")
-        describe(self._shown, "overlay-visible", "Show or hide the heatmap on the slide.")
+        self._shown = QCheckBox(f"Show overlay ({HIDE_KEY})")
+        describe(self._shown, "overlay-visible", "Show or hide what is painted on the slide.")
         self._task = QComboBox()
         describe(self._task, "overlay-task", f"Whose heatmap is shown; the key {TASK_KEY} goes to the next task.")
         self._kinds = {kind: QRadioButton(KIND_TITLES[kind]) for kind in OverlayKind}
@@ -73,6 +81,11 @@ class OverlayForm(QWidget):
             "overlay-outline",
             "The fewest tiles that together hold most of the routing weight (top-p): what the task's experts read.",
         )
+        self._contours = QCheckBox("Contours only")
+        describe(self._contours, "overlay-contours", "Draw the classes as lines around them, so that the slide shows.")
+        self._class = QComboBox()
+        describe(self._class, "overlay-class", "Whose probability is shown.")
+        self._classes = ClassLegend()
         self._legend = Legend()
         self._legend_words = PlainLabel("overlay-legend-words", tooltip="How to read the colours.")
         self._hover = PlainLabel("overlay-hover", tooltip="The raw value of the tile under the mouse.")
@@ -100,12 +113,14 @@ class OverlayForm(QWidget):
         kinds = QHBoxLayout()
         for button in self._kinds.values():
             kinds.addWidget(button)
+        self._form = form
         form.addRow(QLabel("Task"), self._task)
         form.addRow(kinds)
         opacity = QHBoxLayout()
         opacity.addWidget(self._opacity, 1)
         opacity.addWidget(self._opacity_words)
         form.addRow(QLabel("Opacity"), opacity)
+        form.addRow(QLabel("Class"), self._class)
         form.addRow(QLabel("Threshold"), self._threshold)
         form.addRow(self._threshold_words)
         form.addRow(QLabel("Colours"), self._colormap)
@@ -114,7 +129,7 @@ class OverlayForm(QWidget):
         inner.setSpacing(4)
         inner.addWidget(self._shown)
         inner.addLayout(form)
-        for widget in (self._outline, self._legend, self._legend_words, self._hover):
+        for widget in (self._outline, self._contours, self._classes, self._legend, self._legend_words, self._hover):
             inner.addWidget(widget)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 6)
@@ -125,6 +140,8 @@ class OverlayForm(QWidget):
         session = self._session
         self._shown.toggled.connect(lambda on: session.set_overlay(visible=on))
         self._outline.toggled.connect(lambda on: session.set_overlay(outline=on))
+        self._contours.toggled.connect(lambda on: session.set_overlay(contours=on))
+        self._class.activated.connect(lambda index: session.set_overlay(shown_class=self._class.itemText(index)))
         self._task.activated.connect(lambda index: session.set_overlay(task=self._task.itemData(index)))
         self._colormap.activated.connect(lambda index: session.set_overlay(colormap=COLORMAPS[index]))
         for kind, button in self._kinds.items():
@@ -138,9 +155,13 @@ class OverlayForm(QWidget):
         self._view.on_mouse(self._point)
         self.destroyed.connect(self._view.leave)
 
+    def _chosen_task(self) -> "AnyTask | None":
+        choice = self._session.overlay
+        return next((task for task in self._session.tasks if task.name == choice.task), None)
+
     def _scale(self) -> ColourScale | None:
         choice = self._session.overlay
-        task = next((task for task in self._session.tasks if task.name == choice.task), None)
+        task = self._chosen_task()
         heatmap = chosen_heatmap(self._session.result, choice)
         return colour_scale(choice.kind, task, heatmap) if task is not None else None
 
@@ -161,11 +182,12 @@ class OverlayForm(QWidget):
         self._controls.setVisible(scale is not None)
         if scale is None:
             return
-        widgets = (self._shown, self._outline, self._opacity, self._threshold)
+        widgets = (self._shown, self._outline, self._contours, self._opacity, self._threshold)
         for widget in widgets:
             widget.blockSignals(True)
         self._shown.setChecked(choice.visible)
         self._outline.setChecked(choice.outline)
+        self._contours.setChecked(choice.contours)
         self._opacity.setValue(round(choice.opacity * SLIDER_STEPS))
         self._threshold.setValue(round(scale.fraction(choice.threshold) * SLIDER_STEPS))
         for widget in widgets:
@@ -173,6 +195,7 @@ class OverlayForm(QWidget):
         self._task.setCurrentIndex(self._task.findData(choice.task))
         self._colormap.setCurrentIndex(COLORMAPS.index(choice.colormap))
         self._show_kinds()
+        self._show_classes()
         self._opacity_words.setText(f"{choice.opacity:.0%}")
         self._threshold_words.say(threshold_words(choice.threshold, choice.kind, scale))
         self._legend.show_scale(
@@ -182,9 +205,11 @@ class OverlayForm(QWidget):
 
     def _show_kinds(self) -> None:
         choice, result = self._session.overlay, self._session.result
-        heatmaps = result.heatmaps if result is not None else {}
+        offered = result.offered if result is not None else frozenset()
+        worth = kinds_to_choose(self._chosen_task(), offered)
         for kind, button in self._kinds.items():
-            reason = unavailable_reason(kind, choice.task or "", heatmaps)
+            reason = unavailable_reason(kind, choice.task or "", offered)
+            button.setVisible(kind in worth)
             button.setEnabled(not reason or result is None)
             button.setToolTip(plain_tooltip(reason or _KIND_TIPS[kind]))
             if kind is choice.kind:
@@ -192,13 +217,29 @@ class OverlayForm(QWidget):
         selected = result.selected if result is not None else {}
         self._outline.setEnabled(result is None or choice.task in selected)
 
+    def _show_classes(self) -> None:
+        """Show what belongs to the classes of a segmentation, and hide what belongs to a scale of values."""
+        choice = self._session.overlay
+        classes = classes_shown(self._chosen_task())
+        filled, probable = choice.kind is OverlayKind.CLASSES, choice.kind is OverlayKind.PROBABILITY
+        if [self._class.itemText(place) for place in range(self._class.count())] != list(classes):
+            self._class.clear()
+            self._class.addItems(classes)
+        self._class.setCurrentIndex(classes.index(choice.shown_class) if choice.shown_class in classes else 0)
+        self._classes.show_classes(classes if filled else ())
+        self._form.setRowVisible(self._class, probable)
+        self._contours.setVisible(filled)
+        self._outline.setVisible(not classes)
+        for row in (self._threshold, self._threshold_words, self._colormap):
+            self._form.setRowVisible(row, not filled)
+        self._legend.setVisible(not filled)
+
     def _point(self, y: float, x: float) -> None:
         """Say the value under the mouse."""
-        scale, heatmap = self._scale(), chosen_heatmap(self._session.result, self._session.overlay)
-        if scale is None or heatmap is None:
-            return
-        value = value_at(heatmap, y, x)
-        self._hover.say("Under the mouse: " + ("not analysed" if value is None else number_words(value, scale)))
+        scale = self._scale()
+        words = words_under(self._session.result, self._session.overlay, scale, y, x) if scale is not None else ""
+        if words:
+            self._hover.say(f"Under the mouse: {words}")
 
 
 def _slider(name: str, tooltip: str) -> QSlider:
@@ -213,7 +254,10 @@ _HINT = "Heatmaps appear here once a model is loaded."
 _KIND_TIPS = {
     OverlayKind.ROUTING: "How strongly the task's router picks each tile.",
     OverlayKind.ATTENTION: "How strongly the task looks at each tile.",
-    OverlayKind.PREDICTION: "What the task would answer for each tile alone.",
+    OverlayKind.PREDICTION: "What the task answers for each tile, or each pixel, alone.",
+    OverlayKind.CLASSES: "Each pixel in the colour of its most probable class.",
+    OverlayKind.PROBABILITY: "How probable one class is, pixel by pixel.",
+    OverlayKind.CROSS_TASK: "What this task offers the model's other tasks, pixel by pixel.",
 }
 
 

@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_mtlpath.session.session import Session
-from napari_mtlpath.session.wording import pace_words, scope_words, view_words, waiting_words
+from napari_mtlpath.session.wording import over_words, pace_words, scope_words, view_words, waiting_words
 from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 from napari_mtlpath.viewer.docks.shortcuts import PAUSE_KEY, RERUN_KEY
@@ -113,7 +113,8 @@ class PredictionsForm(QWidget):
         self._waiting.say("" if session.busy else hint)  # what it is busy with stands above
         answers = {answer.task.name: answer for answer in result.tasks} if result is not None else {}
         for row in self._rows:
-            row.show_answer(answers.get(row.task.name))
+            answer = answers.get(row.task.name)
+            row.show_answer(answer, over_words(answer, result) if answer is not None and result is not None else "")
         self._scope.say(scope_words(result) if result is not None else "")
         self._progress.setVisible(report is not None)
         if report is not None:

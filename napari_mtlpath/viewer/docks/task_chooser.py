@@ -63,7 +63,7 @@ class TaskChooser(QWidget):
 
     def show_tasks(self, _: object = None) -> None:
         """List the tasks that can be labelled now."""
-        labels, model = self._session.labels, self._session.model
+        labels, model = self._session.labels, self._session.slide_model
         drafts = {draft.name: draft.shown for draft in labels.drafts}
         own = {task.name: task_title(task) for task in (model.tasks if model is not None else ())}
         entries = [("", NOTHING)]
@@ -84,7 +84,7 @@ class TaskChooser(QWidget):
 
     def _choose(self, index: int) -> None:
         name = self._entries[index][0] if 0 <= index < len(self._entries) else ""
-        labels, model = self._session.labels, self._session.model
+        labels, model = self._session.labels, self._session.slide_model
         own = {task.name for task in (model.tasks if model is not None else ())}
         try:
             if name in own:
@@ -98,7 +98,7 @@ class TaskChooser(QWidget):
         self._form.open()
 
     def _make(self, draft: "TaskDraft") -> None:
-        model = self._session.model
+        model = self._session.slide_model
         if model is not None and draft.name in {task.name for task in model.tasks}:
             self._form.refuse(f"The model has a task {draft.shown!r} already. Choose it in the list, or another name.")
             return
@@ -110,7 +110,7 @@ class TaskChooser(QWidget):
         self._form.hide()
 
     def _show_cards(self, wanted: bool) -> None:
-        model = self._session.model
+        model = self._session.slide_model
         shown = bool(wanted) and model is not None
         self._about.setArrowType(Qt.ArrowType.DownArrow if shown else Qt.ArrowType.RightArrow)
         self._cards.say("\n\n".join(task_words(model.card, task) for task in model.tasks) if shown and model else "")

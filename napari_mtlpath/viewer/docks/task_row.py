@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QRadioButton, QVBoxLayout, QWidg
 
 from napari_mtlpath.evaluation.class_sets import PROMISE
 from napari_mtlpath.session.wording import class_bars, end_words, fraction, possible_words, task_title, value_words
-from napari_mtlpath.tasks import Task
+from napari_mtlpath.tasks import AnyTask
 from napari_mtlpath.viewer.docks.labels import ElidedLabel, PlainLabel, describe
 from napari_mtlpath.viewer.docks.value_bar import ValueBar
 
@@ -21,6 +21,11 @@ END_WIDTH = 80
 POSSIBLE_TOOLTIP = f"Which answers remain possible. With more than one, or none, the model abstains. {PROMISE}"
 
 
+OVER_TOOLTIP = (
+    "This model answers for tiles or pixels: this is what their answers add up to, no judgement of the slide."
+)
+
+
 class TaskRow(QWidget):
     """Shows one task's answer.
 
@@ -30,7 +35,7 @@ class TaskRow(QWidget):
         The task.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: AnyTask) -> None:
         super().__init__()
         self.setObjectName(f"task-{task.name}")
         self.task = task
@@ -48,12 +53,14 @@ class TaskRow(QWidget):
         self._question = PlainLabel(f"task-{task.name}-question", tooltip="What the model is asked.")
         self._ends = [ElidedLabel(f"task-{task.name}-{end}") for end in ("low", "high")]
         self._possible = PlainLabel(f"task-{task.name}-possible", tooltip=POSSIBLE_TOOLTIP)
+        self._over = PlainLabel(f"task-{task.name}-over", tooltip=OVER_TOOLTIP)
         self._classes = QVBoxLayout()
         self._class_rows: list[tuple[QLabel, ValueBar]] = []
         self._build()
 
-    def show_answer(self, answer: "TaskResult | None") -> None:
-        """Show an answer, or that there is none yet."""
+    def show_answer(self, answer: "TaskResult | None", over: str = "") -> None:
+        """Show an answer and what it is a mean or a sum of, or that there is none yet."""
+        self._over.say(over)
         if answer is None:
             self._value.setText("…")
             self._bar.fill(0.0)
@@ -90,6 +97,7 @@ class TaskRow(QWidget):
         if ends := end_words(self.task):
             layout.addLayout(self._bar_between(ends))
         layout.addLayout(self._classes)
+        layout.addWidget(self._over)
         layout.addWidget(self._possible)
 
     def _bar_between(self, ends: tuple[str, str]) -> QHBoxLayout:

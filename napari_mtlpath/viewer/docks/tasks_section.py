@@ -51,7 +51,7 @@ class TasksForm(QWidget):
         self._show_next()
 
     def _show_next(self, _: object = None) -> None:
-        self._next.say(self._session.labels.next_step())
+        self._next.say(self._session.unteachable or self._session.labels.next_step())
 
 
 class TasksSection(SectionDock):

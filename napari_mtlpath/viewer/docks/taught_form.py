@@ -44,7 +44,7 @@ class TaughtForm(QWidget):
 
     def remove(self) -> None:
         """Save the model in use without the chosen task, as a new model."""
-        task, model = self._tasks.currentData(), self._session.model
+        task, model = self._tasks.currentData(), self._session.slide_model
         if task is not None and model is not None:
             self._try(lambda: self._session.teaching.remove_task(task))
 
@@ -65,7 +65,7 @@ class TaughtForm(QWidget):
         self._show_tasks(busy=phase.busy)
 
     def _show_tasks(self, *, busy: bool) -> None:
-        model = self._session.model
+        model = self._session.slide_model
         taught = taught_tasks(model.card) if model is not None else ()
         shown = [self._tasks.itemData(index) for index in range(self._tasks.count())]
         if shown != [task.name for task in taught]:

@@ -12,7 +12,7 @@ from napari_mtlpath.viewer.heat_colours import first_shown, heat_colours
 
 if TYPE_CHECKING:
     from napari_mtlpath.inference.heatmap import Heatmap, Placement
-    from napari_mtlpath.tasks import Task
+    from napari_mtlpath.tasks import AnyTask
 
 TRANSPARENT = (0.0, 0.0, 0.0, 0.0)
 
@@ -65,7 +65,7 @@ class HeatmapLayer:
     """
 
     def __init__(
-        self, task: "Task", heatmap: "Heatmap", *, where: "Placement", units: tuple[str, str], choice: OverlayChoice
+        self, task: "AnyTask", heatmap: "Heatmap", *, where: "Placement", units: tuple[str, str], choice: OverlayChoice
     ) -> None:
         self.task = task
         self.heatmap = heatmap
@@ -131,6 +131,15 @@ class HeatmapLayer:
         row, column = np.round(self.layer.world_to_data(position)[-2:]).astype(int)
         rows, columns = self._values.shape
         return float(self._values[row, column]) if 0 <= row < rows and 0 <= column < columns else None
+
+    def words_at(self, position: Any) -> str:  # noqa: ANN401 - a world position as napari gives it
+        """Return the value under a world position in words, or an empty text where there is no tile."""
+        value = self.value_at(position)
+        if value is None:
+            return ""
+        if value != value:  # NaN: not analysed yet, or not tissue
+            return f"{self.layer.name}: not analysed"
+        return f"{self.layer.name}: {value:.3g} {self._scale.unit}".rstrip()
 
     def _hide_below(self) -> None:
         """Hide what lies below the threshold; the rest keeps its colours, unless the user chose others in napari."""

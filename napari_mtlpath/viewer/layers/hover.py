@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from napari_mtlpath.viewer.gui_time import gui_span
-from napari_mtlpath.viewer.layers.heatmap_layer import HeatmapLayer
 from napari_mtlpath.viewer.layers.overlay_layer import OverlayLayers
+from napari_mtlpath.viewer.layers.pixel_overlay import PixelOverlay
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -18,13 +18,14 @@ class HoverWords:
     ----------
     viewer
         The viewer; only a weak reference is kept.
-    overlays
-        Whose values.
+    overlays, pixels
+        Whose values: tile by tile, and pixel by pixel; None for tiles alone.
     """
 
-    def __init__(self, viewer: "ViewerModel", overlays: OverlayLayers) -> None:
+    def __init__(self, viewer: "ViewerModel", overlays: OverlayLayers, pixels: PixelOverlay | None = None) -> None:
         self._viewer = ref(viewer)
         self._overlays = overlays
+        self._pixels = pixels
         self._written: str | dict[str, str] = ""
         viewer.events.status.connect(self._on_status)
 
@@ -36,23 +37,14 @@ class HoverWords:
 
     def _on_status(self, event: Any) -> None:  # noqa: ANN401 - napari's events are not typed
         with gui_span("hover"):
-            viewer, shown = self._viewer(), self._overlays.shown
+            viewer = self._viewer()
+            shown = (self._pixels.shown if self._pixels is not None else None) or self._overlays.shown
             # napari tells of our own change too, some time after it was made.
             if viewer is None or shown is None or not shown.layer.visible or viewer.status == self._written:
                 return
-            if words := words_at(shown, viewer.cursor.position):
+            if words := shown.words_at(viewer.cursor.position):
                 self._written = _with_words(viewer.status, words)
                 viewer.status = self._written
-
-
-def words_at(shown: HeatmapLayer, position: Any) -> str:  # noqa: ANN401 - a world position as napari gives it
-    """Return the value under a world position in words, or an empty text where there is no tile."""
-    value = shown.value_at(position)
-    if value is None:
-        return ""
-    if value != value:  # NaN: not analysed yet, or not tissue
-        return f"{shown.layer.name}: not analysed"
-    return f"{shown.layer.name}: {value:.3g} {shown.scale.unit}".rstrip()
 
 
 def _with_words(status: str | dict[str, str], words: str) -> str | dict[str, str]:

@@ -7,7 +7,7 @@ import numpy as np
 from napari.layers import Layer
 from qtpy.QtCore import QTimer
 
-from napari_mtlpath.session.overlay import OverlayChoice
+from napari_mtlpath.session.overlay import OverlayChoice, chosen_heatmap
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.layers.heatmap_layer import HeatmapLayer
 from napari_mtlpath.viewer.layers.outline import OUTLINE_KEY, OutlineLayer
@@ -106,9 +106,7 @@ class OverlayLayers:
         result, task = self._session.result, self._choice.task
         if result is None or self._session.slide is None or task is None:
             return None
-        from napari_mtlpath.inference.heatmap import HeatmapKind  # imports torch, which is there once there is a result
-
-        return result.heatmaps.get((task, HeatmapKind(self._choice.kind.value)))
+        return chosen_heatmap(result, self._choice)
 
     def _is_awaited(self) -> bool:
         """Whether slide and model are those of the layers, and the answers of the chosen task are still to come."""

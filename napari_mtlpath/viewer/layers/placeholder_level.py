@@ -1,14 +1,14 @@
 """One pyramid level as napari sees it: pixels at once, sharp or coarse, while the sharp ones are on their way."""
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.layers.composition import Box, Composition, Picture, TileKey
+from napari_mtlpath.viewer.layers.indexing import Index, bounded, three_indices
 from napari_mtlpath.viewer.layers.tile_loader import VIEW_PIXELS, TileLoader, View
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ Together with all else that a slice does it stays below the 50 ms at which a vie
 
 BLANK = 235
 """Grey of what nothing is known about yet: light as glass, yet not white."""
-
-Index: TypeAlias = SupportsIndex | slice | Sequence[int] | NDArray[Any]
 
 
 class PlaceholderLevel:
@@ -79,9 +77,9 @@ class PlaceholderLevel:
         return self
 
     def __getitem__(self, key: Index | tuple[Index, ...]) -> NDArray[np.uint8]:
-        rows, columns, channels = _three(key)
-        (top, bottom), rows = _bounded(rows, self.shape[0])
-        (left, right), columns = _bounded(columns, self.shape[1])
+        rows, columns, channels = three_indices(key)
+        (top, bottom), rows = bounded(rows, self.shape[0])
+        (left, right), columns = bounded(columns, self.shape[1])
         array = self._look(Box(top, bottom, left, right))
         if not isinstance(rows, slice) and not isinstance(columns, slice):
             return array[rows, columns, channels]
@@ -144,36 +142,3 @@ class PlaceholderLevel:
         )
         keys = [key for key, _ in shape.keys_in(self._stones, small)]
         return [key for key in keys if self._loader.tile(key) is None]
-
-
-def _three(key: Index | tuple[Index, ...]) -> tuple[Index, Index, Index]:
-    """Return the indices of rows, columns and channels."""
-    indices = key if isinstance(key, tuple) else (key,)
-    if Ellipsis in [index for index in indices if not isinstance(index, np.ndarray)]:
-        at = next(place for place, index in enumerate(indices) if index is Ellipsis)
-        indices = indices[:at] + (slice(None),) * (3 - (len(indices) - 1)) + indices[at + 1 :]
-    if len(indices) > 3:
-        raise IndexError(f"A level has 3 axes (y, x, colour); found {len(indices)} indices.")
-    rows, columns, channels = indices + (slice(None),) * (3 - len(indices))
-    return rows, columns, channels
-
-
-def _bounded(index: Index, size: int) -> tuple[tuple[int, int], Index]:
-    """Return the smallest range that holds what `index` picks, and the index to apply within that range."""
-    if isinstance(index, slice):
-        picked = range(*index.indices(size))
-        if not picked:
-            return (0, 0), slice(0, 0)
-        low, high = min(picked[0], picked[-1]), max(picked[0], picked[-1])
-        return (low, high + 1), slice(None, None, picked.step)
-    numbers = np.asarray(index)
-    if numbers.dtype == bool:
-        numbers = np.flatnonzero(numbers)
-    if numbers.size and not (-size <= numbers.min() and numbers.max() < size):
-        raise IndexError(f"Indices must lie in 0 to {size - 1}; found {numbers.min()} to {numbers.max()}.")
-    numbers = np.where(numbers < 0, numbers + size, numbers)
-    if not numbers.size:
-        return (0, 0), numbers.astype(np.intp)
-    low = int(numbers.min())
-    shifted = numbers - low
-    return (low, int(numbers.max()) + 1), int(shifted) if shifted.ndim == 0 else shifted

@@ -13,7 +13,8 @@ from napari_mtlpath.training.loop.private_random import PrivateRandom
 from napari_mtlpath.training.step.gathered import GatheredGradients
 from napari_mtlpath.training.step.loss_scale import FIRST_SCALE, LossScale
 from napari_mtlpath.training.step.optimisation import Optimisation, Precision
-from napari_mtlpath.training.step.step import OVERFLOW, Step
+from napari_mtlpath.training.step.step import Step
+from napari_mtlpath.training.step.step_gradients import OVERFLOW
 from napari_mtlpath.training.step.update import Update
 
 METHODS = ("equal", "uncert", "dwa", "famo", "pcgrad", "graddrop", "uncert+cagrad", "mgda")
@@ -80,7 +81,7 @@ def make_step(job: TableJob, *, method: str = "equal", scale: LossScale | None =
     update = Update(job.module, parse(method, tasks=TASKS))
     settings = Optimisation(epochs=1, learning_rate=1e-2)
     step = Step(job, settings, update, random=PrivateRandom(0), processes=ALONE)
-    step.scale = scale  # as on CUDA, where float16 brings one
+    step.gradients.scale = scale  # as on CUDA, where float16 brings one
     return step
 
 

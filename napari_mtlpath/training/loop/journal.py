@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_mtlpath.training.loop.step_means import Means, conflicts
-from napari_mtlpath.training.step.step import Outcome
+from napari_mtlpath.training.step.step_gradients import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

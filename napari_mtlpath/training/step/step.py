@@ -1,22 +1,16 @@
 """One optimisation step: batches in, moved weights out, whatever the method, the precision and the processes."""
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from napari_mtlpath.balancing.balancer import DEFAULT
 from napari_mtlpath.training.loop.averaging import WeightAverage
 from napari_mtlpath.training.loop.distributed import Processes
 from napari_mtlpath.training.loop.job import Batch, Job
 from napari_mtlpath.training.loop.private_random import PrivateRandom
-from napari_mtlpath.training.step.gathered import GatheredGradients
-from napari_mtlpath.training.step.loss_scale import LossScale
-from napari_mtlpath.training.step.memory import is_out_of_memory, release_memory
 from napari_mtlpath.training.step.optimisation import (
     FACTOR,
     Optimisation,
@@ -24,32 +18,12 @@ from napari_mtlpath.training.step.optimisation import (
     make_optimizer,
     parameter_groups,
 )
-from napari_mtlpath.training.step.small_images import exact_on_small_images
+from napari_mtlpath.training.step.step_gradients import Outcome, StepGradients
 from napari_mtlpath.training.step.update import StepFacts, Update
-
-logger = logging.getLogger(__name__)
-
-NO_LABELS = "no sample of it has a label"
-OVERFLOW = "its gradient overflowed float16"
-TOTAL = "total"
-"""Name of the mean over the tasks where their gradients need not be told apart."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What came of a step: facts of one that was taken, or why it was left out."""
-
-    facts: StepFacts | None = None
-    skipped: str = ""
 
 
 class Step:
     """Takes optimisation steps.
-
-    A step of one batch in one process computes its gradients directly. Otherwise (several batches, processes, or a loss
-    scale) the gradients of each task are summed over all parts first, each weighted by its share of the task's labels,
-    so that a balancing method sees what it would see in one large batch. That takes the memory of one batch and of one
-    copy of the parameters per task.
 
     Parameters
     ----------
@@ -89,9 +63,8 @@ class Step:
         self.processes = processes
         self.device = next(job.module.parameters()).device
         self.generator = torch.Generator().manual_seed(seed)
-        self.parameters = [parameter for parameter in job.module.parameters() if parameter.requires_grad]
-        self.scale = LossScale() if settings.precision is Precision.FLOAT16 else None
         _check(settings, update, processes, self.device)
+        self.gradients = StepGradients(job, update, precision=settings.precision, random=random, processes=processes)
         groups = parameter_groups(
             job.module, settings.weight_decay, undecayed=update.own_parameters(), factors=job.rate_factors()
         )
@@ -117,7 +90,7 @@ class Step:
         """
         before = self.random.now()
         self._look_ahead(batches)
-        outcome = self._gradients(batches, cosines)
+        outcome = self.gradients.compute(batches, cosines=cosines)
         if outcome.facts is None:
             return outcome
         norm = float(torch.nn.utils.clip_grad_norm_(self.job.module.parameters(), self.settings.clip_norm))
@@ -142,7 +115,7 @@ class Step:
             "average_steps": self.average.steps,
             "update": self.update.state_dict(),
             "generator": self.generator.get_state(),
-            "scale": self.scale.state_dict() if self.scale else {},
+            "scale": self.gradients.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -151,132 +124,7 @@ class Step:
         self.average.state, self.average.steps = state["average"], state["average_steps"]
         self.update.load_state_dict(state["update"])
         self.generator.set_state(state["generator"])
-        if self.scale and state["scale"]:
-            self.scale.load_state_dict(state["scale"])
-
-    def _gradients(self, batches: Sequence[Batch], cosines: bool) -> Outcome:
-        self._forget_gradients()
-        if len(batches) > 1 or self.processes.size > 1 or self.scale is not None:
-            return self._of_parts(batches, cosines, may_split=True)
-        before = self.random.now()
-        try:
-            return self._of_one(batches[0], cosines)
-        except (RuntimeError, MemoryError) as error:
-            halves = self._halves(batches[0], error)
-        self._forget_gradients()
-        release_memory()  # behind the `except`, whose error held on to the graph
-        self.random.restore(before)
-        return self._of_parts(halves, cosines, may_split=False)
-
-    def _of_one(self, batch: Batch, cosines: bool) -> Outcome:
-        losses = self._losses(batch)
-        if not losses:
-            return Outcome(skipped=NO_LABELS)
-        _check_finite({name: float(loss.detach()) for name, loss in losses.items()})
-        return Outcome(facts=self.update.backward(losses, cosines=cosines))
-
-    def _of_parts(self, batches: Sequence[Batch], cosines: bool, *, may_split: bool) -> Outcome:
-        totals = self._label_totals(batches)
-        tasks = [name for name, total in totals.items() if total > 0]
-        if not tasks:
-            return Outcome(skipped=NO_LABELS)
-        plain = self.update.balancer.name == DEFAULT and not cosines
-        gathered = GatheredGradients(
-            [TOTAL] if plain else tasks, self.parameters, scale=self.scale.value if self.scale else 1.0
-        )
-        values = self._sum(gathered, [(batch, may_split) for batch in batches], totals, plain=plain)
-        _check_finite(values)
-        if self._overflowed(gathered):
-            return Outcome(skipped=OVERFLOW)
-        if not plain:
-            return Outcome(facts=self.update.backward(gathered.losses(values), cosines=cosines))
-        gathered.write(TOTAL)
-        return Outcome(facts=StepFacts(tasks=tuple(tasks), losses=values, weights=dict.fromkeys(tasks, 1.0)))
-
-    def _sum(
-        self,
-        gathered: GatheredGradients,
-        waiting: list[tuple[Batch, bool]],
-        totals: Mapping[str, float],
-        *,
-        plain: bool,
-    ) -> dict[str, float]:
-        """Add up the gradients of all parts in all processes; return the loss of each task over all of them.
-
-        `waiting` says of each batch whether it may be divided when it does not fit into the memory.
-        """
-        values = {name: 0.0 for name, total in totals.items() if total > 0}
-        while waiting:
-            batch, divisible = waiting.pop(0)
-            halves = None
-            try:
-                part = self._add(gathered, batch, totals, plain=plain)
-            except (RuntimeError, MemoryError) as error:
-                if not divisible:
-                    raise _too_large(error) from None
-                halves = self._halves(batch, error)
-            if halves is not None:
-                release_memory()
-                waiting[:0] = [(half, False) for half in halves]
-                continue
-            values = {name: value + part.get(name, 0.0) for name, value in values.items()}
-        gathered.sum_over(self.processes)
-        summed = self.processes.sum(torch.tensor(list(values.values()), dtype=torch.float64))
-        return dict(zip(values, summed.tolist(), strict=True))
-
-    def _add(
-        self, gathered: GatheredGradients, batch: Batch, totals: Mapping[str, float], *, plain: bool
-    ) -> dict[str, float]:
-        """Add one batch's gradients; return its share of each task's loss."""
-        losses = self._losses(batch, totals)
-        if losses:
-            present = sum(total > 0 for total in totals.values())
-            gathered.add({TOTAL: torch.stack(list(losses.values())).sum() / present} if plain else losses)
-        return {name: float(loss.detach()) for name, loss in losses.items()}
-
-    def _losses(self, batch: Batch, totals: Mapping[str, float] | None = None) -> dict[str, Tensor]:
-        """Return a batch's losses, weighted by its share of the labels if their totals are given."""
-        precision = self.settings.precision
-        with (
-            torch.autocast(
-                self.device.type,
-                dtype=precision.dtype if precision is not Precision.FLOAT32 else torch.bfloat16,
-                enabled=precision is not Precision.FLOAT32,
-            ),
-            exact_on_small_images(),
-            self.update.recording(),
-        ):
-            losses = dict(self.job.batch_losses(batch))
-        if totals is None:
-            return losses
-        counts = self.job.label_counts(batch)
-        return {name: loss * (counts[name] / totals[name]) for name, loss in losses.items()}
-
-    def _label_totals(self, batches: Sequence[Batch]) -> dict[str, float]:
-        counts = [self.job.label_counts(batch) for batch in batches]
-        names = self.job.task_names
-        totals = torch.tensor([float(sum(count.get(name, 0) for count in counts)) for name in names]).double()
-        return dict(zip(names, self.processes.sum(totals).tolist(), strict=True))
-
-    def _overflowed(self, gathered: GatheredGradients) -> bool:
-        if self.scale is None:
-            return False
-        overflow = not gathered.finite
-        self.scale.note(overflow=overflow)
-        return overflow
-
-    def _halves(self, batch: Batch, error: BaseException) -> tuple[Batch, Batch]:
-        """Return the halves of a batch that did not fit; raise what cannot be helped."""
-        if not is_out_of_memory(error):
-            raise error
-        halves = None if self.update.uses_representation else self.job.split(batch)
-        if halves is None:
-            raise _too_large(error) from None
-        logger.warning("Memory ran out on %s; the batch is computed again in two halves.", self.device)
-        return halves
-
-    def _forget_gradients(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)  # None, so that an absent task's head is not moved by weight decay
+        self.gradients.load_state_dict(state["scale"])
 
     def _agree_on_buffers(self) -> None:
         """Give all processes the mean of what their batch norms measured."""
@@ -306,37 +154,11 @@ class Step:
             now = self.random.now()
             buffers = {name: buffer.clone() for name, buffer in self.job.module.named_buffers()}
             self.random.restore(before)
-            after = self._values(batches)
+            after = self.gradients.losses_now(batches)
             self.random.restore(now)
             for name, buffer in self.job.module.named_buffers():
                 buffer.copy_(buffers[name])
         losses.step_ended(facts.losses, after)
-
-    @torch.no_grad()
-    def _values(self, batches: Sequence[Batch]) -> dict[str, float]:
-        totals = self._label_totals(batches)
-        tasks = [name for name, total in totals.items() if total > 0]
-        parts = [self._losses(batch, totals) for batch in batches]
-        sums = torch.tensor([sum(float(part[name]) for part in parts if name in part) for name in tasks]).double()
-        return dict(zip(tasks, self.processes.sum(sums).tolist(), strict=True))
-
-
-def _check_finite(losses: Mapping[str, float]) -> None:
-    for name, value in losses.items():
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"The loss of {name} became {value}" if len(losses) > 1 else f"The loss became {value}"
-            )
-
-
-def _too_large(error: BaseException) -> BaseException:
-    if not is_out_of_memory(error):
-        return error
-    return MemoryError(
-        "Memory ran out, also with half a batch at a time. Close other programs and run the same command again, or "
-        "lower optimisation.batch (raise optimisation.accumulate by as much: the result is the same up to rounding), "
-        f"or show fewer tiles of a slide at a time. ({str(error).splitlines()[0] if str(error) else 'no details'})"
-    )
 
 
 def _check(settings: Optimisation, update: Update, processes: Processes, device: torch.device) -> None:

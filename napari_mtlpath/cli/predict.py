@@ -42,9 +42,14 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do finished slides again.")] = False,
     tiles: Annotated[bool, typer.Option(help="Write tiles.csv.")] = True,
     heatmaps: Annotated[bool, typer.Option(help="Write a heatmap OME-TIFF per task and kind.")] = True,
-    geojson: Annotated[bool, typer.Option(help="Write tiles.geojson for QuPath.")] = True,
+    geojson: Annotated[
+        bool, typer.Option(help="Write tiles.geojson for QuPath, of pixel models contours.geojson.")
+    ] = True,
     features: Annotated[
         bool, typer.Option(help="Write the embeddings as features/SLIDE.h5, as STAMP reads them.")
+    ] = True,
+    masks: Annotated[
+        bool, typer.Option(help="Write a mask OME-TIFF per task of pixels (models that answer pixel by pixel).")
     ] = True,
     patience: Annotated[
         float, typer.Option(min=1.0, help="Seconds without a sign of life after which a slide is given up.")
@@ -58,7 +63,7 @@ def predict(
     """
     from napari_mtlpath.inference.export.outputs import Outputs
 
-    outputs = Outputs(tiles=tiles, heatmaps=heatmaps, geojson=geojson, features=features)
+    outputs = Outputs(tiles=tiles, heatmaps=heatmaps, geojson=geojson, features=features, masks=masks)
     wishes = Wishes(
         model=model, device=device, backend=str(backend), root=out, mpp=mpp, overwrite=overwrite, outputs=outputs
     )
@@ -157,8 +162,21 @@ def answer_words(answer: dict[str, Any]) -> str:
     'yes: probability 0.250. At 90 % coverage: no or yes, so undecided'
     >>> answer_words({"kind": "regression", "value": 0.5, "unit": "share"})
     '0.500 share'
+    >>> parts = {"area_shares": {"glass": 0.9, "nucleus": 0.1}, "areas_mm2": {"glass": 1.8, "nucleus": 0.2}}
+    >>> answer_words({"kind": "segmentation", "over": "pixels", **parts})
+    'nucleus 10.0% of 2 mm2'
+    >>> answer_words({"kind": "regression", "value": 0.5, "unit": "share", "over": "tiles"})
+    'mean over tiles 0.500 share'
     """
-    if answer["kind"] == "regression":
+    if answer["kind"] == "segmentation":
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in list(answer["area_shares"].items())[1:])
+        return f"{shares} of {sum(answer['areas_mm2'].values()):.3g} mm2"
+    over = "mean over tiles " if answer.get("over") == "tiles" else "mean over pixels " if "over" in answer else ""
+    return over + _whole_words(answer)
+
+
+def _whole_words(answer: dict[str, Any]) -> str:
+    if answer["kind"] in ("regression", "pixel_regression"):
         return "unknown" if answer["value"] is None else f"{answer['value']:.3f} {answer['unit']}".strip()
     word = "probability" if "probability" in answer else "score"
     classes = {name: value for name, value in answer["classes"].items() if value is not None}

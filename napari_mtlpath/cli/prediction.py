@@ -5,13 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from napari_mtlpath.features.store import FeatureStore
     from napari_mtlpath.inference.export.outputs import Outputs
     from napari_mtlpath.slides.slide import Slide
+    from napari_mtlpath.zoo.any_model import AnyModel
     from napari_mtlpath.zoo.model import SlideModel
+    from napari_mtlpath.zoo.pixel_model import PixelModel
 
 
 SCAN_CACHE_BYTES = 128 * 2**20
@@ -81,18 +83,18 @@ def prepare(wishes: Wishes) -> "Callable[[Path], Iterator[SlideProgress | SlideD
     return partial(predict_slide, model=model, store=FeatureStore(), wishes=wishes)
 
 
-def load_beside_readers(model: "str | Path", *, device: str, backend: str) -> "SlideModel":
+def load_beside_readers(model: "str | Path", *, device: str, backend: str) -> "AnyModel":
     """Load a model, and meanwhile, on another core, what opens slides."""
     from napari_mtlpath.slides.open import load_readers
-    from napari_mtlpath.zoo.load import load_model
+    from napari_mtlpath.zoo.any_model import load_any
 
     with ThreadPoolExecutor(1, thread_name_prefix="mtlpath-loader") as beside:
         beside.submit(load_readers)  # what fails here fails again, and is said, when a slide is opened
-        return load_model(model, device=device, backend=backend)
+        return load_any(model, device=device, backend=backend)
 
 
 def predict_slide(
-    path: Path, *, model: "SlideModel", store: "FeatureStore", wishes: Wishes
+    path: Path, *, model: "AnyModel", store: "FeatureStore", wishes: Wishes
 ) -> Iterator[SlideProgress | SlideDone]:
     """Analyse one slide and export its results; an earlier run's are kept where they still hold.
 
@@ -101,6 +103,7 @@ def predict_slide(
     ValueError, OSError
         If the slide cannot be opened, its resolution is not known, or it changes while it is read.
     """
+    from napari_mtlpath.inference.pixels.answers import answers_pixels
     from napari_mtlpath.slides.cache import TileCache
     from napari_mtlpath.slides.open import open_slide
     from napari_mtlpath.slides.resolution import ResolutionMemory, require_resolution
@@ -108,7 +111,12 @@ def predict_slide(
     slide = open_slide(path, mpp=wishes.mpp, memory=ResolutionMemory(), cache=TileCache(max_bytes=SCAN_CACHE_BYTES))
     try:
         require_resolution(slide.resolution, slide=slide.name)
-        yield from _predict(slide, model, store, wishes)
+        if answers_pixels(model):
+            from napari_mtlpath.cli.pixel_prediction import predict_pixels
+
+            yield from predict_pixels(slide, cast("PixelModel", model), wishes)
+        else:
+            yield from _predict(slide, cast("SlideModel", model), store, wishes)
     finally:
         slide.close()
 

@@ -17,12 +17,15 @@ class Outputs:
         Tiles for QuPath.
     features
         Embeddings as .h5, all slides' in one folder as STAMP wants them.
+    masks
+        One OME-TIFF per task of pixels; of models that answer pixel by pixel only.
     """
 
     tiles: bool = True
     heatmaps: bool = True
     geojson: bool = True
     features: bool = True
+    masks: bool = True
 
     @property
     def wanted(self) -> tuple[str, ...]:

@@ -9,8 +9,8 @@ from typing import Any, assert_never
 from napari_mtlpath.evaluation.class_sets import PROMISE
 from napari_mtlpath.files import replacing
 from napari_mtlpath.inference.export.provenance import Provenance
-from napari_mtlpath.inference.results import SlideResult, TaskResult
-from napari_mtlpath.tasks import Classification, Regression
+from napari_mtlpath.inference.results import Scope, SlideResult, TaskResult
+from napari_mtlpath.tasks import Classification, PixelRegression, Regression, Segmentation
 
 FORMAT = 1
 """Version of the layout of predictions.json."""
@@ -26,7 +26,7 @@ def predictions(
         "format": FORMAT,
         **provenance.as_dict(),
         "key": provenance.key,
-        "level": "region" if result.region_level else "slide",
+        "level": _level(result),
         "tiles_known": result.tiles_known,
         "tiles_total": result.tiles_total,
         "tiles_unreadable": result.unreadable,
@@ -57,10 +57,25 @@ def read_predictions(path: Path) -> dict[str, Any] | None:
     return values if isinstance(values, dict) and values.get("format") == FORMAT else None
 
 
+def _level(result: SlideResult) -> str:
+    """Return what the answers are about; those of a model that judges tiles or pixels are never about the slide."""
+    if result.region_level:
+        return "region"
+    return "slide" if any(answer.scope is Scope.SLIDE for answer in result.tasks) else "all tiles"
+
+
 def _task(answer: TaskResult) -> dict[str, Any]:
     task = answer.task
-    said: dict[str, Any] = {"kind": task.kind, "title": task.title, answer.word.value: _finite(answer.value)}
+    said: dict[str, Any] = {"kind": task.kind, "title": task.title}
+    if answer.scope is not Scope.SLIDE:
+        said["over"] = answer.scope.value  # the mean over tiles, or the sum of pixels: no judgement of the slide
+    if not isinstance(task, Segmentation):
+        said[answer.word.value] = _finite(answer.value)
     match task:
+        case Segmentation():
+            said["area_shares"] = dict(zip(task.classes, answer.class_values, strict=True))
+            said["areas_mm2"] = dict(zip(task.classes, answer.areas_mm2, strict=True))
+            return said
         case Classification():
             said["classes"] = dict(zip(task.classes, map(_finite, answer.class_values), strict=True))
             said["positive_class"] = task.classes[-1] if task.is_binary else None
@@ -71,7 +86,7 @@ def _task(answer: TaskResult) -> dict[str, Any]:
                     "decided": answer.possible.decided,
                     "promise": PROMISE,
                 }
-        case Regression():
+        case Regression() | PixelRegression():
             said["unit"] = task.unit
         case _:
             assert_never(task)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,16 @@ def folder_for(root: Path, *, slide: str, fingerprint: str) -> Path:
     return root / f"{name}-{fingerprint[:12]}"
 
 
-def finished(folder: Path, *, key: str, outputs: Outputs) -> dict[str, Any] | None:
+@runtime_checkable
+class Wanted(Protocol):
+    """Which files are wanted."""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of the wanted kinds."""
+
+
+def finished(folder: Path, *, key: str, outputs: Wanted) -> dict[str, Any] | None:
     """Return the predictions of an earlier run if they hold for `key` and every wanted file is there, else None."""
     there = read_predictions(folder / PREDICTIONS)
     if there is None or there.get("key") != key or not there.get("complete"):

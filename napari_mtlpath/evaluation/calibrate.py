@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
+from scipy.special import expit, log_expit, logsumexp, softmax
 
 from napari_mtlpath.evaluation.metrics import Answers
 from napari_mtlpath.tasks import Classification
@@ -116,14 +116,6 @@ def probabilities(logits: Float[NDArray[np.float64], "sample output"]) -> Float[
         return softmax(logits, axis=1)
     positive = expit(logits[:, 0])
     return np.stack([1.0 - positive, positive], axis=1)
-
-
-def mean_log_loss(answers: Answers, logits: Float[NDArray[np.float64], "sample output"]) -> float:
-    """Return the mean negative log likelihood of the truth, in nats."""
-    if logits.shape[1] == 1:
-        signs = 2.0 * answers.truth - 1.0
-        return float(-log_expit(signs * logits[:, 0]).mean())
-    return float(-log_softmax(logits, axis=1)[np.arange(len(logits)), answers.truth.astype(np.int64)].mean())
 
 
 def _platt(task: Classification, answers: Answers) -> dict[str, float]:

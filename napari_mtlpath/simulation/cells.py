@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_mtlpath.tasks import Classification
-from napari_mtlpath.units import Microns, TilePixels
+from napari_mtlpath.units import Microns
 
 UNKNOWN = -1
 """Code of a label that nobody gave."""
 
-CELL_PX = TilePixels(96)
-CELL_UM = Microns(
-    36.0
-)  # nominal: the cells were photographed at 100x and resized, no pixel size is published with them
+CELL_UM = Microns(36.0)
+"""Nominal: the cells were photographed at 100x and resized, no pixel size is published with them."""
 
 CELL_TASKS = (
     Classification(name="cell_type", classes=("Neutrophil", "Eosinophil", "Basophil", "Lymphocyte", "Monocyte")),

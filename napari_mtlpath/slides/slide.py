@@ -108,10 +108,6 @@ class Slide:
         """Return height and width of a level's display tiles; those at the right and lower edge may be cut."""
         return self._rungs[level].tile
 
-    def tile_rows_columns(self, level: int) -> tuple[int, int]:
-        """Return how many rows and columns of display tiles a level has."""
-        return self._rungs[level].rows_columns
-
     def cached_tile(self, level: int, row: int, column: int) -> NDArray[np.uint8] | None:
         """Return a display tile if it is in memory, else None; never reads."""
         return self.cache.get(self._key(level, row, column))

@@ -5,13 +5,13 @@ import pytest
 import torch
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from napari_mtlpath.evaluation.calibrate import (
     Method,
     NotCalibrated,
     calibrate,
     calibrated_logits,
-    mean_log_loss,
     probabilities,
 )
 from napari_mtlpath.evaluation.calibration_error import calibration_error, cross_fitted_logits, ece, reliability
@@ -52,7 +52,7 @@ def test_temperature_is_the_minimum_of_the_log_loss() -> None:
     found = calibrate(answers).parameters["temperature"]
 
     assert found == pytest.approx(2.5, rel=0.08)
-    losses = [mean_log_loss(answers, logits / each) for each in (0.98 * found, found, 1.02 * found)]
+    losses = [log_loss(truth, softmax(logits / each, axis=1)) for each in (0.98 * found, found, 1.02 * found)]
     assert losses[1] == min(losses)
 
 

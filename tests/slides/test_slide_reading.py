@@ -175,7 +175,8 @@ def test_building_the_lazy_array_reads_nothing(lossless: Path) -> None:
 
 def test_tiles_make_up_their_level(slide: Slide) -> None:
     for level, info in enumerate(slide.levels):
-        rows, columns = slide.tile_rows_columns(level)
+        tile_height, tile_width = slide.tile_shape(level)
+        rows, columns = -(-info.height // tile_height), -(-info.width // tile_width)
         tiles = [[slide.load_tile(level, row, column).array for column in range(columns)] for row in range(rows)]
         whole = np.concatenate([np.concatenate(row, axis=1) for row in tiles])
         assert whole.shape == (info.height, info.width, 3)

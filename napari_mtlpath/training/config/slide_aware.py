@@ -118,13 +118,18 @@ class ObjectiveTable(Table):
     kind
         ``slide_aware``, ``contrastive`` (SimCLR on all tiles) or ``similarity`` (on slide-negative tiles alone).
     temperature
-        What cosines are divided by.
+        What the cosines of NT-Xent are divided by.
+    similarity_temperature
+        What those of the similarity objective are divided by: its weight, for it is linear in them. Published as 0.07
+        like the other; then it outweighs NT-Xent (14 against the logarithm of the batch, 5) and a small training
+        collapses.
     width
         Features of the projector's hidden and last layer.
     """
 
     kind: Objective = Objective.SLIDE_AWARE
     temperature: float = Field(default=0.07, gt=0)
+    similarity_temperature: float = Field(default=1.0, gt=0)
     width: int = Field(default=512, ge=1)
 
 

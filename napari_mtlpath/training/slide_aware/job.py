@@ -90,7 +90,7 @@ class SlideAwareJob(Job):
         if self.module.training and torch.is_grad_enabled():
             first, second = projections.both
             self.module.monitor.watch(torch.cat([first, second]))
-        return projections.losses(self.objective, temperature=self.config.objective.temperature)
+        return self._losses(projections)
 
     def project(self, batch: Draw) -> Projections:
         """Read the tiles of a step, make their views and pass all of them through the network together."""
@@ -156,8 +156,13 @@ class SlideAwareJob(Job):
     @torch.inference_mode()
     def _held_out_metrics(self) -> dict[str, float]:
         projections = self.project(self._judged)
-        losses = projections.losses(self.objective, temperature=self.config.objective.temperature)
-        return held_out_metrics(projections, losses)
+        return held_out_metrics(projections, self._losses(projections))
+
+    def _losses(self, projections: Projections) -> dict[str, Tensor]:
+        table = self.config.objective
+        return projections.losses(
+            self.objective, temperature=table.temperature, similarity_temperature=table.similarity_temperature
+        )
 
     def _check_batch(self, negative: int, positive: int) -> None:
         fewest = min(negative, positive) // self.steps_per_epoch

@@ -23,12 +23,14 @@ class Projections:
         first, second = (torch.cat(pair) for pair in zip(self.negative, self.positive, strict=True))
         return first, second
 
-    def losses(self, objective: Objective, *, temperature: float) -> dict[str, Float[Tensor, ""]]:
-        """Return the losses of an objective by name."""
+    def losses(
+        self, objective: Objective, *, temperature: float, similarity_temperature: float
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Return the losses of an objective by name, each with its own temperature."""
         compared = self.both if objective is Objective.CONTRASTIVE else self.positive
         losses = {}
         if SIMILARITY in objective.losses:
-            losses[SIMILARITY] = similarity(*self.negative, temperature=temperature)
+            losses[SIMILARITY] = similarity(*self.negative, temperature=similarity_temperature)
         if CONTRASTIVE in objective.losses:
             losses[CONTRASTIVE] = nt_xent(*compared, temperature=temperature)
         return losses

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from napari_mtlpath.zoo.card import ModelCard
     from napari_mtlpath.zoo.pixel_card import PixelCard
 
+WHOLE_SLIDES = "whole slides"
+"""What most models answer about."""
+
 FLOOR, LOW, HIGH = "_floor", "_low", "_high"
 """Endings under which a card keeps the trivial answer's figure and the 95 % interval beside a metric."""
 
@@ -19,6 +22,7 @@ def card_words(card: "ModelCard | PixelCard") -> str:
     parts = [
         card.title or card.name,
         card.summary,
+        f"Answers for {kind_words(card)}." if kind_words(card) == WHOLE_SLIDES else f"Answers {kind_words(card)}.",
         f"Made for: {card.made_for or 'not stated'}.".replace("..", "."),
         "Tasks\n" + "\n".join(_task_words(task) for task in card.tasks),
         _metric_words(card),
@@ -42,7 +46,11 @@ def kind_words(card: "ModelCard | PixelCard") -> str:
     """Return what sort of answers a model gives, in two or three words."""
     if hasattr(card, "network"):
         return "pixel by pixel"
-    return "whole slides" if {task.name for task in card.tasks}.difference(getattr(card, "tile_tasks", ())) else "tiles"
+    return (
+        WHOLE_SLIDES
+        if {task.name for task in card.tasks}.difference(getattr(card, "tile_tasks", ()))
+        else "tile by tile"
+    )
 
 
 def _reader(card: "ModelCard | PixelCard") -> str:

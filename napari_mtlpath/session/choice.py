@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_mtlpath.session.card_words import kind_words
+from napari_mtlpath.session.card_words import WHOLE_SLIDES, kind_words
 
 if TYPE_CHECKING:
     from napari_mtlpath.zoo.card import ModelCard
@@ -36,8 +36,15 @@ class ModelOffer:
 
     @property
     def words(self) -> str:
-        """Title and kind, or that it cannot be used."""
-        return f"{self.title} ({'cannot be used' if self.problem else self.kind})"
+        """Title, with the kind where it is not the usual one, or that it cannot be used."""
+        if self.problem:
+            return f"{self.title} (cannot be used)"
+        return f"{self.title} ({self.kind})" if self.kind not in ("", WHOLE_SLIDES) else self.title
+
+    @property
+    def hint(self) -> str:
+        """What else there is to know: why it cannot be used, or name and kind."""
+        return self.problem or f"{self.name}, {self.kind}".removesuffix(", ")
 
 
 def model_offers() -> tuple[ModelOffer, ...]:

@@ -211,7 +211,7 @@ class _Waiting:
 
 def _is_analysed(binding: ViewerBinding) -> bool:
     report, result = binding.session.report, binding.session.result
-    if report is None or result is None or not result.heatmaps:
+    if report is None or result is None or not result.offered:
         return False
     return report.visible_total > 0 and report.visible_known >= report.visible_total
 
@@ -233,10 +233,11 @@ def _take_pictures(viewer: "napari.Viewer", binding: ViewerBinding, folder: Path
     viewer.screenshot(str(window), canvas_only=False, flash=False)
     yield window
     chosen = session.overlay
-    for task, kind in result.heatmaps:
-        session.set_overlay(task=task, kind=kind, visible=True)
+    tiles = [(task, kind.value) for task, kind in result.heatmaps]
+    for task, kind in [*tiles, *sorted(result.offered.difference(tiles))]:
+        session.set_overlay(task=task, kind=OverlayKind(kind), visible=True)
         _settle(waiting)
-        path = folder / f"{_file_name(task)}-{kind.value}.png"
+        path = folder / f"{_file_name(task)}-{kind}.png"
         viewer.screenshot(str(path), canvas_only=True, flash=False)
         yield path
     session.set_overlay(visible=False)

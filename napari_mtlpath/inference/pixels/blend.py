@@ -1,6 +1,7 @@
 """Windows that overlap become one picture without seams."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -46,44 +47,73 @@ def blend(windows: Mapping[tuple[int, int], NDArray[np.uint8]], lattice: Lattice
     -------
     [plane, y, x], a core.
     """
-    core, margin = lattice.core_px, lattice.margin_px
+    margin = lattice.margin_px
     blended = windows[0, 0][:, margin:-margin, margin:-margin].copy()
-    for rows in (slice(0, margin), slice(core - margin, core)):
-        blended[:, rows] = _mixed(windows, lattice, rows, slice(0, core))
-    for columns in (slice(0, margin), slice(core - margin, core)):
-        between = slice(margin, core - margin)
-        blended[:, between, columns] = _mixed(windows, lattice, between, columns)
+    for strip in _strips(lattice.core_px, margin):
+        total = np.zeros((len(blended), *strip.shape), np.float32)
+        weights = np.zeros(strip.shape, np.float32)
+        for piece in strip.pieces:
+            if (window := windows.get(piece.step)) is not None:
+                total[(slice(None), *piece.place)] += window[(slice(None), *piece.source)] * piece.share
+                weights[piece.place] += piece.share
+        total /= weights
+        total += np.float32(0.5)
+        blended[(slice(None), *strip.place)] = total.astype(np.uint8)
     return blended
 
 
-def _mixed(
-    windows: Mapping[tuple[int, int], NDArray[np.uint8]], lattice: Lattice, rows: slice, columns: slice
-) -> NDArray[np.uint8]:
-    """Return a rectangle of a core as the weighted mean of all windows that reach it."""
-    core, margin = lattice.core_px, lattice.margin_px
+Place = tuple[slice, slice]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Piece:
+    """What one window adds to a strip: where it lies in the window and in the strip, and how much it counts there."""
+
+    step: tuple[int, int]
+    source: Place
+    place: Place
+    share: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Strip:
+    """A part of the rim of a core, where windows overlap."""
+
+    place: Place
+    shape: tuple[int, int]
+    pieces: tuple[_Piece, ...]
+
+
+@cache
+def _strips(core: int, margin: int) -> tuple[_Strip, ...]:
+    """Return the rim of a core: the strips above and below, then those at the sides between them."""
+    ends = (slice(0, margin), slice(core - margin, core))
+    above = [(rows, slice(0, core)) for rows in ends]
+    aside = [(slice(margin, core - margin), columns) for columns in ends]
+    return tuple(_strip(place, core, margin) for place in (*above, *aside))
+
+
+def _strip(place: Place, core: int, margin: int) -> _Strip:
     weight = fading(core, margin)
-    planes = windows[0, 0].shape[0]
-    total = np.zeros((planes, rows.stop - rows.start, columns.stop - columns.start), np.float32)
-    weights = np.zeros(total.shape[1:], np.float32)
-    for step in sorted(windows):
-        (y0, y1), (x0, x1) = (_reach(part, along, lattice) for part, along in zip((rows, columns), step, strict=True))
-        if y0 >= y1 or x0 >= x1:
+    pieces = []
+    for step in ((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)):
+        reached = [
+            (max(part.start, along * core - margin), min(part.stop, (along + 1) * core + margin))
+            for part, along in zip(place, step, strict=True)
+        ]
+        if any(start >= stop for start, stop in reached):
             continue
-        in_y = slice(y0 - step[0] * core + margin, y1 - step[0] * core + margin)
-        in_x = slice(x0 - step[1] * core + margin, x1 - step[1] * core + margin)
-        share = weight[in_y, None] * weight[None, in_x]
-        place = (slice(y0 - rows.start, y1 - rows.start), slice(x0 - columns.start, x1 - columns.start))
-        total[(slice(None), *place)] += windows[step][:, in_y, in_x] * share
-        weights[place] += share
-    total /= weights
-    total += np.float32(0.5)
-    return total.astype(np.uint8)
-
-
-def _reach(part: slice, along: int, lattice: Lattice) -> tuple[int, int]:
-    """Return the pixels of `part` of a core that the window `along` cores away reaches."""
-    low, high = along * lattice.core_px - lattice.margin_px, (along + 1) * lattice.core_px + lattice.margin_px
-    return max(part.start, low), min(part.stop, high)
+        down, right = (
+            slice(start - along * core + margin, stop - along * core + margin)
+            for (start, stop), along in zip(reached, step, strict=True)
+        )
+        rows, columns = (
+            slice(start - part.start, stop - part.start) for (start, stop), part in zip(reached, place, strict=True)
+        )
+        share = weight[down, None] * weight[None, right]
+        pieces.append(_Piece(step=step, source=(down, right), place=(rows, columns), share=share))
+    rows, columns = place
+    return _Strip(place=place, shape=(rows.stop - rows.start, columns.stop - columns.start), pieces=tuple(pieces))
 
 
 def with_labels(blended: NDArray[np.uint8], planes: Planes) -> NDArray[np.uint8]:

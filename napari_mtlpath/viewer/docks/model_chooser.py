@@ -90,7 +90,7 @@ class ModelChooser(QWidget):
         self._list.clear()
         for index, offer in enumerate(offers):
             self._list.addItem(offer.words)
-            self._list.setItemData(index, plain_tooltip(offer.problem or offer.name), Qt.ItemDataRole.ToolTipRole)
+            self._list.setItemData(index, plain_tooltip(offer.hint), Qt.ItemDataRole.ToolTipRole)
         self._list.setCurrentIndex(0 if offers else -1)  # With a placeholder Qt chooses nothing by itself.
         self._list.blockSignals(False)
         self._choose_present()

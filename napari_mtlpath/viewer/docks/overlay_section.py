@@ -197,7 +197,8 @@ class OverlayForm(QWidget):
         self._show_kinds()
         self._show_classes()
         self._opacity_words.setText(f"{choice.opacity:.0%}")
-        self._threshold_words.say(threshold_words(choice.threshold, choice.kind, scale))
+        filled = choice.kind is OverlayKind.CLASSES
+        self._threshold_words.say("" if filled else threshold_words(choice.threshold, choice.kind, scale))
         self._legend.show_scale(
             choice.colormap, scale.low, scale.high, threshold=choice.threshold, opacity=choice.opacity
         )
@@ -230,7 +231,7 @@ class OverlayForm(QWidget):
         self._form.setRowVisible(self._class, probable)
         self._contours.setVisible(filled)
         self._outline.setVisible(not classes)
-        for row in (self._threshold, self._threshold_words, self._colormap):
+        for row in (self._threshold, self._colormap):
             self._form.setRowVisible(row, not filled)
         self._legend.setVisible(not filled)
 

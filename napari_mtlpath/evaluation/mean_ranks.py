@@ -47,12 +47,3 @@ def mean_ranks(scores: Float[NDArray, "setting task"], *, without: int | None = 
 def best_setting(scores: Float[NDArray, "setting task"], *, without: int | None = None) -> int:
     """Return the row of the lowest mean rank; the first of several."""
     return int(np.argmin(mean_ranks(scores, without=without)))
-
-
-def differ(first: Float[NDArray, " seed"], second: Float[NDArray, " seed"]) -> bool:
-    """Whether two settings' means differ by more than twice the larger standard deviation over their seeds.
-
-    The rule of Mormont et al., 2021, section V-A; it is no test, and with few seeds it decides little.
-    """
-    spread = max(float(np.std(each, ddof=1)) if len(each) > 1 else 0.0 for each in (first, second))
-    return bool(abs(float(np.mean(first)) - float(np.mean(second))) > 2 * spread)

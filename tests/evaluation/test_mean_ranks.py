@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_mtlpath.evaluation.mean_ranks import best_setting, differ, mean_ranks, ranks
+from napari_mtlpath.evaluation.mean_ranks import best_setting, mean_ranks, ranks
 
 SCORES = np.array([[0.91, 0.70, 0.55], [0.90, 0.80, 0.55], [0.60, 0.75, 0.99]])
 
@@ -30,9 +30,3 @@ def test_ranks_ignore_the_scale_of_a_task() -> None:
 def test_a_missing_score_is_refused() -> None:
     with pytest.raises(ValueError, match="Finish all runs"):
         ranks(np.array([[0.5, np.nan], [0.4, 0.3]]))
-
-
-def test_settings_differ_beyond_twice_the_larger_spread() -> None:
-    wide, near, far = np.array([0.50, 0.52, 0.54]), np.array([0.55, 0.55, 0.55]), np.array([0.57, 0.57, 0.57])
-    assert not differ(wide, near)  # 0.03 apart, spread 0.02
-    assert differ(wide, far)  # 0.05 apart

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from napari_mtlpath.cli.main import app
 from napari_mtlpath.encoders.load import load_encoder
-from napari_mtlpath.training.config.train_config import ConfigError, parse_config
+from napari_mtlpath.training.config.reading import ConfigError
+from napari_mtlpath.training.config.train_config import parse_config
 from napari_mtlpath.training.loop.report import Phase
 from napari_mtlpath.training.measure import measure
 from napari_mtlpath.training.pool.parts import Part

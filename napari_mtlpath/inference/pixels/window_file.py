@@ -95,9 +95,7 @@ class WindowFile:
             if self._file.closed:
                 return
             try:
-                self._file.seek(self._end)
-                self._file.write(head + body)
-                self._file.flush()
+                self._append(head + body)
             except OSError as error:
                 raise OSError(
                     f"The answers for tiles cannot be kept on disk: {error.strerror or error}. Free some space, or set "
@@ -135,6 +133,11 @@ class WindowFile:
             self._start[:] = -1
         if delete and self._path is not None:
             self._path.unlink(missing_ok=True)
+
+    def _append(self, record: bytes) -> None:
+        self._file.seek(self._end)
+        self._file.write(record)
+        self._file.flush()
 
     def _body(self, index: int) -> bytes | None:
         with self._lock:

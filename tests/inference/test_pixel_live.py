@@ -1,0 +1,141 @@
+"""Live analysis pixel by pixel: the view first, then the rest; ended at any instant; what goes wrong is said."""
+
+import errno
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from pixel_fakes import ColourModel
+from pixel_slides import DrawnSlide
+
+from napari_mtlpath.folders import cache_folder
+from napari_mtlpath.inference.live_report import LiveReport, LiveState
+from napari_mtlpath.inference.pixels.live import WINDOWS_FOLDER, PixelAnalysis
+from napari_mtlpath.inference.pixels.window_file import WindowFile
+from napari_mtlpath.inference.results import Scope, ValueWord
+
+PATIENCE = 120.0
+
+
+class Listener:
+    """Keeps the reports, and waits until one of them is as wanted."""
+
+    def __init__(self) -> None:
+        self.reports: list[LiveReport] = []
+        self._came = threading.Condition()
+
+    def __call__(self, report: LiveReport) -> None:
+        with self._came:
+            self.reports.append(report)
+            self._came.notify_all()
+
+    def until(self, holds: Callable[[LiveReport], bool]) -> LiveReport:
+        with self._came:
+            assert self._came.wait_for(lambda: any(holds(report) for report in self.reports), PATIENCE)
+            return next(report for report in self.reports if holds(report))
+
+
+def complete(report: LiveReport) -> bool:
+    return report.state is LiveState.COMPLETE
+
+
+def our_threads() -> list[str]:
+    names = ("mtlpath-inference", "mtlpath-reader", "mtlpath-pixels")
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(names)]
+
+
+def test_the_view_comes_first_and_the_rest_of_the_tissue_after_it() -> None:
+    slide, model, listener = DrawnSlide(), ColourModel(), Listener()
+    live = PixelAnalysis(slide, model, on_report=listener, idle_after=0.5)
+    live.look_at(200, 300, 300, 420)
+    seen = listener.until(lambda report: report.visible_total > 0 and report.visible_known == report.visible_total)
+    assert seen.visible_total == 4 * 5  # cores of 32 pixels that share area with the view
+    whole = listener.until(complete)
+    assert whole.tiles_known == whole.tiles_total == len(live.grid)
+    first = [live.grid.index(round((y + 4) // 32), round((x + 4) // 32)) for y, x in slide.reads[: seen.visible_total]]
+    assert set(first) == set(live.grid.tiles_in(200, 300, 300, 420).tolist())
+    assert live.close()
+    assert our_threads() == []
+
+
+def test_a_part_is_called_a_part_and_no_answer_a_prediction_for_the_slide() -> None:
+    slide, model, listener = DrawnSlide(), ColourModel(), Listener()
+    live = PixelAnalysis(slide, model, on_report=listener, idle_after=1e9)
+    live.look_at(0, 0, 100, 100)
+    report = listener.until(lambda report: report.result is not None and report.result.tiles_known >= 16)
+    assert report.result is not None
+    assert report.result.region_level
+    assert {answer.scope for answer in report.result.tasks} == {Scope.PIXELS, Scope.TILES}
+    assert {answer.word for answer in report.result.tasks} == {ValueWord.SHARE, ValueWord.VALUE, ValueWord.SCORE}
+    assert ("cell_parts", "classes") in report.result.offered
+    assert ("has_nucleus", "prediction") in report.result.offered
+    assert live.close()
+
+
+def test_a_rerun_answers_everything_again_and_says_the_same() -> None:
+    slide, model, listener = DrawnSlide(height=200, width=200), ColourModel(), Listener()
+    live = PixelAnalysis(slide, model, on_report=listener, idle_after=0.0)
+    before = listener.until(complete).result
+    answered = model.tiles_answered
+    generation = listener.reports[-1].generation
+    live.rerun()
+    again = listener.until(lambda report: complete(report) and report.generation > generation).result
+    assert model.tiles_answered >= 2 * answered - 2
+    assert before is not None
+    assert again is not None
+    assert [answer.class_values for answer in again.tasks] == [answer.class_values for answer in before.tasks]
+    assert live.close()
+
+
+@pytest.mark.parametrize("instant", [0.0, 0.01, 0.05, 0.2])
+def test_closing_at_any_instant_leaves_no_thread_and_no_file(instant: float) -> None:
+    listener = Listener()
+    live = PixelAnalysis(DrawnSlide(), ColourModel(delay=0.002), on_report=listener, idle_after=0.0)
+    live.look_at(0, 0, 500, 700)
+    time.sleep(instant)
+    assert live.close()
+    said = len(listener.reports)
+    assert our_threads() == []
+    assert list((cache_folder() / WINDOWS_FOLDER).glob("*")) == []
+    assert len(listener.reports) == said
+
+
+def test_an_unreadable_tile_is_left_out_and_counted() -> None:
+    slide, listener = DrawnSlide(height=200, width=200, unreadable=((28.0, 60.0),)), Listener()
+    live = PixelAnalysis(slide, ColourModel(), on_report=listener, idle_after=0.0)
+    report = listener.until(complete)
+    assert (report.unreadable, report.tiles_known) == (1, report.tiles_total - 1)
+    assert report.result is not None
+    assert report.result.painting is not None
+    assert not report.result.painting.maps.known[1, 2]
+    assert np.isnan(report.result.heatmaps[next(iter(report.result.heatmaps))].values[1, 2])
+    assert live.close()
+
+
+def test_a_model_that_gives_no_numbers_is_said_in_one_sentence() -> None:
+    class Broken(ColourModel):
+        def answer(self, tiles):
+            said = super().answer(tiles)
+            if self.tiles_answered > 2:  # the blank tiles at the beginning are answered
+                said.pixels["cell_parts"][0, 0, 0, 0] = np.nan
+            return said
+
+    listener = Listener()
+    live = PixelAnalysis(DrawnSlide(), Broken(), on_report=listener, idle_after=0.0)
+    report = listener.until(lambda report: report.state is LiveState.FAILED)
+    assert report.message == "The model's answers to task 'cell_parts' are not finite. Check its weights."
+    assert live.close()
+
+
+def test_a_full_disk_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(WindowFile, "_append", full)
+    listener = Listener()
+    live = PixelAnalysis(DrawnSlide(), ColourModel(), on_report=listener, idle_after=0.0)
+    report = listener.until(lambda report: report.state is LiveState.FAILED)
+    assert "No space left on device. Free some space" in report.message
+    assert live.close()

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from napari_mtlpath.cli.main import app
 from napari_mtlpath.encoders.load import load_encoder
+from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.training.config.reading import ConfigError
 from napari_mtlpath.training.config.train_config import parse_config
 from napari_mtlpath.training.loop.report import Phase
@@ -22,9 +23,11 @@ from napari_mtlpath.training.pool.pool_job import PoolJob
 from napari_mtlpath.training.pool.publish_pool import tile_model_folder
 from napari_mtlpath.training.train import train
 from napari_mtlpath.training.train_job import make_loop
+from napari_mtlpath.units import Microns, TilePixels
 from napari_mtlpath.zoo.load import load_model
 
 CPU = torch.device("cpu")
+TILE = TileSpec(tile_um=Microns(32.0), tile_px=TilePixels(32))
 SMALL = {
     "model": "resnet10t",
     "mean": [0.5, 0.5, 0.5],
@@ -220,3 +223,14 @@ def test_a_task_without_samples_for_a_part_is_refused() -> None:
     empty = replace(task, parts={**task.parts, Part.TEST: none})
     with pytest.raises(ValueError, match="no sample for test"):
         made_pool(empty)
+
+
+@pytest.mark.parametrize("model", ["test_vit", "test_convnext", "test_efficientnet", "test_resnet"])
+def test_any_network_of_timm_learns_from_a_pool(model: str) -> None:
+    config = pool_config(encoder={"options": {"model": model}}, tile={"tile_px": 32, "tile_um": 32.0})
+    pool = replace(made_pool(made_task("a"), made_task("b", classes=3, seed=1)), spec=TILE)
+    job = PoolJob(config, pool, device=CPU)
+    losses = job.batch_losses(job.draw(6, torch.Generator().manual_seed(0)))
+    torch.stack(list(losses.values())).mean().backward()
+    reached = [p.grad is not None for p in job.module.network.parameters()]
+    assert sum(reached) > 0.9 * len(reached)

@@ -58,7 +58,7 @@ def test_the_page_shows_how_tiles_are_labelled(make_napari_viewer, qtbot, real_d
     hand.click("model-load")
     hand.until(lambda: session.report is not None and session.report.tiles_known >= ANALYSED)
     session.pause()
-    hand.close_sections("slide", "model", "overlays", "teach")
+    hand.close_sections("slide", "model", "overlays", "gallery", "teach")
     session.set_overlay(visible=False)
     viewer.reset_view()
     viewer.scene.camera.zoom *= 2

@@ -61,7 +61,7 @@ def test_a_newcomer_teaches_the_model_a_task_in_the_viewer(make_napari_viewer, q
     models.setCurrentText("Colours, by chance")
     hand.click("model-load")
     hand.until(lambda: session.result is not None and session.result.complete)
-    hand.close_sections("slide", "model", "overlays")
+    hand.close_sections("slide", "model", "overlays", "gallery")
 
     hand.click("task-new")
     qtbot.keyClicks(hand.child("task-title"), "Eosinophils")

@@ -46,7 +46,7 @@ def test_sixty_clicks_teach_eosinophils_well_enough_for_an_unseen_slide(
     hand.until(lambda: session.result is not None and session.result.complete)
     parent = session.model
     assert "eosinophils" not in {task.name for task in parent.tasks}
-    hand.close_sections("slide", "model", "overlays")
+    hand.close_sections("slide", "model", "overlays", "gallery")
     hand.click("task-new")
     qtbot.keyClicks(hand.child("task-title"), "Eosinophils")
     hand.click("task-make")

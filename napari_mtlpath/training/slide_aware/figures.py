@@ -70,6 +70,7 @@ def card_figures(data: SlideTilesData, views: Views, embed: Embed) -> CardMetric
             "told_apart": round(told_apart(first, second), 4),
             "told_apart_floor": round(1 / (2 * len(first) - 1), 4),
             "spread": round(float(spread(torch.cat([first, second]))), 4),
+            "spread_floor": 0.0,  # that of a point
         }
     }
     if data.judged:

@@ -104,10 +104,11 @@ def _print(launch: "Launch", taken: "Pictures") -> None:
     out = console()
     made = table("Task", "Answer", "")
     for name, answer in taken.predictions["tasks"].items():
-        add_row(made, name, answer_words(answer), "" if answer["calibrated"] else "not calibrated")
+        calibrated = answer.get("calibrated", True)  # areas are measured, not calibrated
+        add_row(made, name, answer_words(answer), "" if calibrated else "not calibrated")
     out.print(made)
     known, total = taken.predictions["tiles_known"], taken.predictions["tiles_total"]
-    level = "slide-level" if taken.predictions["complete"] else "region-level"
+    level = {"slide": "slide-level", "region": "region-level"}.get(taken.predictions["level"], "all tiles")
     out.print(f"{printable(launch.slide.name)}, model {launch.model}: {known} of {total} tissue tiles, {level}.")
     out.print(f"{RESEARCH_USE_ONLY}.")
     for path in taken.paths:

@@ -172,7 +172,9 @@ def colour_scale(kind: OverlayKind, task: AnyTask, heatmap: "Heatmap | None" = N
         case OverlayKind.ATTENTION:
             return _relative(heatmap, "Attention: how strongly this task looks at a tile.")
         case OverlayKind.PREDICTION if isinstance(task, Classification):
-            words = f"The answer for each tile alone: from 0 ({task.classes[0]}) to 1 ({task.classes[-1]})."
+            words = "The score, for each tile alone, of the class that is highest over all tiles."
+            if task.is_binary:
+                words = f"The answer for each tile alone: from 0 ({task.classes[0]}) to 1 ({task.classes[-1]})."
             return ColourScale(low=0.0, high=1.0, unit="", words=words)
         case OverlayKind.PREDICTION if isinstance(task, Regression | PixelRegression):
             return _measured(task, heatmap)

@@ -1,18 +1,22 @@
 """What is said on screen, and what is remembered about the panel."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from session_fakes import FakeSlide, fake_model, fake_result
 
-from napari_mtlpath.session.card_words import card_words
+from napari_mtlpath.inference.results import Scope, TaskResult, ValueWord
+from napari_mtlpath.session.card_words import card_words, kind_words
 from napari_mtlpath.session.overlay import OverlayKind, colour_scale
 from napari_mtlpath.session.pointing import value_at
 from napari_mtlpath.session.preferences import PanelPreferences
 from napari_mtlpath.session.wording import (
     RESEARCH_USE,
+    class_bars,
     end_words,
     fraction,
+    over_words,
     possible_words,
     scope_words,
     size_words,
@@ -20,7 +24,7 @@ from napari_mtlpath.session.wording import (
     unreadable_words,
     value_words,
 )
-from napari_mtlpath.tasks import Classification, Regression
+from napari_mtlpath.tasks import Classification, Regression, Segmentation
 
 
 def answer(task, value, class_values=(), word="score"):
@@ -129,3 +133,49 @@ def test_the_panel_is_remembered_and_a_broken_file_is_left_out(tmp_path):
     for broken in ("{", "[]", '{"open": 3}', '{"open": {"slide": "yes"}}', "[" * 50_000):
         (tmp_path / "panel.json").write_text(broken, encoding="utf-8")
         assert kept.read() == {}
+
+
+def test_means_over_tiles_and_areas_are_called_what_they_are():
+    parts = Segmentation(name="parts", classes=("background", "cytoplasm", "nucleus"))
+    shared = TaskResult(
+        task=parts,
+        value=None,
+        class_values=(0.7, 0.2, 0.1),
+        calibrated=False,
+        word=ValueWord.SHARE,
+        scope=Scope.PIXELS,
+        areas_mm2=(1.4, 0.4, 0.2),
+    )
+    kind = Classification(name="kind")
+    mean = TaskResult(
+        task=kind, value=0.25, class_values=(0.75, 0.25), calibrated=False, word=ValueWord.SCORE, scope=Scope.TILES
+    )
+    result = SimpleNamespace(tiles_known=12, tiles_total=40, complete=False, unreadable=0, tasks=(shared, mean))
+    assert over_words(shared, result) == "Of 2 mm² in 12 of 40 tiles"
+    assert over_words(mean, result) == "Mean over 12 of 40 tiles"
+    assert over_words(replace(mean, scope=Scope.SLIDE), result) == ""
+    assert value_words(shared) == "30.0% not background"
+    assert class_bars(shared) == [
+        ("background 70.0%, 1.4 mm²", 0.7),
+        ("cytoplasm 20.0%, 0.4 mm²", 0.2),
+        ("nucleus 10.0%, 0.2 mm²", 0.1),
+    ]
+    assert scope_words(result) == "12 of 40 tissue tiles: a part of the tissue"
+    result.complete = True
+    assert "slide-level" not in scope_words(result)
+    result.tasks = (replace(mean, scope=Scope.SLIDE),)
+    assert scope_words(result) == "12 of 40 tissue tiles: slide-level"
+
+
+def test_a_card_says_how_its_model_answers():
+    whole = fake_model().card
+    assert kind_words(whole) == "whole slides"
+    whole.tile_tasks = tuple(task.name for task in whole.tasks)
+    assert kind_words(whole) == "tile by tile"
+    pixels = fake_model().card
+    pixels.network, pixels.masks, pixels.attribution = "ctan", "derived, not annotated", ""
+    assert kind_words(pixels) == "pixel by pixel"
+    words = card_words(pixels)
+    assert "Answers pixel by pixel." in words
+    assert "Masks: derived, not annotated" in words
+    assert "with the network ctan" in words

@@ -3,23 +3,33 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from napari_mtlpath.encoders.cards import read_encoder_card
+from napari_mtlpath.encoders.cards import EncoderCard, read_encoder_card
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.encoders.readme import HEADINGS
 from napari_mtlpath.weights import file_sha256, read_weights
-from napari_mtlpath.zoo.card import read_model_card
+from napari_mtlpath.zoo.card import ModelCard, read_model_card
 from napari_mtlpath.zoo.load import load_model
+from napari_mtlpath.zoo.pixel_card import PixelCard, read_pixel_card
+from napari_mtlpath.zoo.pixel_load import load_pixel_model
 
 MODELS = Path(__file__).parents[1] / "models"
 ENCODERS = sorted(path.parent for path in MODELS.glob("tile-encoders/*/encoder.toml"))
 SLIDE_MODELS = sorted(path.parent for path in MODELS.glob("slide-models/*/model.toml"))
-FOLDERS = [*ENCODERS, *SLIDE_MODELS]
+PIXEL_MODELS = sorted(path.parent for path in MODELS.glob("pixel-models/*/model.toml"))
+FOLDERS = [*ENCODERS, *SLIDE_MODELS, *PIXEL_MODELS]
 WEIGHTS = sorted(MODELS.rglob("*.safetensors"))
 MAX_WEIGHTS_BYTES = 16 * 2**20  # a LeViT-128S takes 13.5 MiB
 ALLOWED_SUFFIXES = {".toml", ".md", ".safetensors", ".png", ".csv"}
+
+
+def card_of(folder: Path) -> EncoderCard | ModelCard | PixelCard:
+    if folder in PIXEL_MODELS:
+        return read_pixel_card(folder)
+    return read_encoder_card(folder) if folder in ENCODERS else read_model_card(folder)
 
 
 def name(path: Path) -> str:
@@ -41,7 +51,7 @@ def test_every_folder_holds_a_card() -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name)
 def test_a_folder_is_named_like_its_card_and_states_a_licence(folder: Path) -> None:
-    card = read_encoder_card(folder) if folder in ENCODERS else read_model_card(folder)
+    card = card_of(folder)
     assert card.name == folder.name
     assert card.licence
     assert card.attribution
@@ -58,7 +68,7 @@ def test_a_readme_has_all_headings_and_the_warning(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name)
 def test_every_figure_stands_beside_its_trivial_floor(folder: Path) -> None:
-    card = read_encoder_card(folder) if folder in ENCODERS else read_model_card(folder)
+    card = card_of(folder)
     for figures in card.metrics.values():
         stated = {figure for figure in figures if not figure.endswith(("_floor", "_low", "_high"))}
         assert all(f"{figure}_floor" in figures for figure in stated)
@@ -77,7 +87,8 @@ def test_the_card_holds_the_hash_of_its_weights(folder: Path) -> None:
         assert card.sha256 == (file_sha256(path) if path.exists() else "")
         assert card.sha256 or card.weights or card.family == "colour_stats"
     else:
-        assert read_model_card(folder).weights_sha256 == file_sha256(folder / "model.safetensors")
+        card = read_pixel_card(folder) if folder in PIXEL_MODELS else read_model_card(folder)
+        assert card.weights_sha256 == file_sha256(folder / "model.safetensors")
 
 
 @pytest.mark.parametrize("folder", ENCODERS, ids=name)
@@ -112,9 +123,20 @@ def test_a_slide_model_loads_on_the_cpu_and_answers_every_task(folder: Path) -> 
         assert torch.isfinite(answers[task.name].logits).all()
 
 
-@pytest.mark.parametrize("folder", SLIDE_MODELS, ids=name)
-def test_a_slide_model_says_where_it_comes_from(folder: Path) -> None:
-    card = read_model_card(folder)
+@pytest.mark.parametrize("folder", PIXEL_MODELS, ids=name)
+def test_a_pixel_model_loads_on_the_cpu_and_answers_every_task(folder: Path) -> None:
+    model = load_pixel_model(folder, device="cpu")
+    side = int(model.tile.tile_px)
+    said = model.answer(np.random.default_rng(0).integers(0, 256, (2, side, side, 3), np.uint8))
+    assert {*said.pixels, *said.tiles} == {task.name for task in model.tasks}
+    for answers in (*said.pixels.values(), *said.tiles.values(), *said.attention.values()):
+        assert np.isfinite(answers).all()
+    assert model.card.masks
+
+
+@pytest.mark.parametrize("folder", [*SLIDE_MODELS, *PIXEL_MODELS], ids=name)
+def test_a_model_says_where_it_comes_from(folder: Path) -> None:
+    card = read_pixel_card(folder) if folder in PIXEL_MODELS else read_model_card(folder)
     assert {"seed", "command"} <= set(card.provenance)
     for task in card.tasks:
         assert any(group.split()[0] == task.name for group in card.metrics), f"no figure for task {task.name!r}"

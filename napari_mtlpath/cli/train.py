@@ -95,9 +95,10 @@ def _train(settings: "TrainConfig", *, out: Path | None, data: tuple[Path, ...],
     from napari_mtlpath.folders import data_folder
     from napari_mtlpath.training.loop.distributed import leads
     from napari_mtlpath.training.loop.event_log import HINT, is_available
+    from napari_mtlpath.training.own_folder import own_folder
     from napari_mtlpath.training.train import train as training
 
-    folder = out if out is not None else _own_folder(settings)
+    folder = out if out is not None else own_folder(settings)
     if leads():
         out_console = console(stderr=True)
         out_console.print(f"Training {settings.name} ({settings.kind}) on {place.device}. {place.reason}.")
@@ -168,23 +169,6 @@ def tables_of(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path.name} is not valid TOML: {error}.") from error
-
-
-def _own_folder(settings: "TrainConfig") -> Path:
-    from napari_mtlpath.folders import data_folder
-    from napari_mtlpath.training.config.data import CohortBags
-    from napari_mtlpath.training.config.pixels import PixelsConfig
-    from napari_mtlpath.training.config.pool import PoolConfig
-    from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
-    from napari_mtlpath.training.config.train_config import TilesConfig
-
-    if isinstance(settings, TilesConfig | SlideAwareConfig | PoolConfig):
-        return data_folder() / "models" / "tile-encoders" / settings.name
-    if isinstance(settings, PixelsConfig):
-        return data_folder() / "models" / "pixel-models" / settings.name
-    if isinstance(settings.data, CohortBags) and settings.data.folds:
-        return data_folder() / "runs" / settings.name  # several models: each is loaded by its path
-    return data_folder() / "models" / "slide-models" / settings.name
 
 
 @contextmanager

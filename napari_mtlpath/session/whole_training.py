@@ -191,22 +191,14 @@ def training_of(config: Path) -> "Generator[TrainingReport, None, None]":
     FileNotFoundError, ValueError
         If there is no such file, or it cannot be used; one sentence says why.
     """
-    from napari_mtlpath.folders import data_folder
-    from napari_mtlpath.training.config.pixels import PixelsConfig
-    from napari_mtlpath.training.config.train_config import TilesConfig, read_config
+    from napari_mtlpath.training.config.train_config import read_config
+    from napari_mtlpath.training.own_folder import own_folder
     from napari_mtlpath.training.train import train
     from napari_mtlpath.zoo.device import pick_device
 
     settings = read_config(config)
-    kind = "slide-models"
-    if isinstance(settings, PixelsConfig):
-        kind = "pixel-models"
-    elif isinstance(settings, TilesConfig):
-        kind = "tile-encoders"
-    models = data_folder() / "models" / kind
-    several = bool(getattr(settings.data, "folds", 0))  # one model per fold: each is loaded by its path
-    output = (data_folder() / "runs" if several else models) / settings.name
-    reports = train(settings, output=output, data=(config.resolve().parent,), device=pick_device("auto").device)
+    folders = (config.resolve().parent,)
+    reports = train(settings, output=own_folder(settings), data=folders, device=pick_device("auto").device)
     yield from reports
 
 

@@ -58,9 +58,11 @@ class CellPixels(Table):
         Share of the training tiles, 0 to 1, that are windows of simulated fields of several cells instead of one cell
         in the middle.
     training_cells
-        Cells to learn from, drawn by the seed; 0 for all.
+        Cells to learn from, drawn by `split_seed`; 0 for all.
     selection_share
         Share of the archive's training cells that the best epoch is chosen by. Its validation cells are the test part.
+    split_seed
+        Of who is in which part: other than the config's seed, so that networks of several seeds see the same split.
     """
 
     source: Literal["cells"]
@@ -70,6 +72,7 @@ class CellPixels(Table):
     fields: float = Field(default=0.5, ge=0, le=1)
     training_cells: int = Field(default=0, ge=0)
     selection_share: float = Field(default=0.1, gt=0, lt=1)
+    split_seed: int = 0
 
 
 class FolderPixels(Table):
@@ -86,7 +89,9 @@ class FolderPixels(Table):
     masks
         Where the masks come from, in words: who drew them, or how they were derived. It is on the model's card.
     test_share, selection_share
-        Shares of the groups for the figures and for choosing the best epoch, where ``labels.csv`` has no `split`.
+        Shares of the groups for the figures and for choosing the best epoch, where ``labels.csv`` has no `SPLIT`.
+    split_seed
+        Of who is in which part then.
     """
 
     source: Literal["folder"]
@@ -96,6 +101,7 @@ class FolderPixels(Table):
     masks: str = Field(min_length=1)
     test_share: float = Field(default=0.2, gt=0, lt=1)
     selection_share: float = Field(default=0.2, gt=0, lt=1)
+    split_seed: int = 0
 
 
 class NetworkTable(Table):

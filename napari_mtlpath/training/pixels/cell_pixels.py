@@ -19,7 +19,7 @@ TEST_SEED = 20_260
 """Of the test fields: the same for every run."""
 
 
-def cell_pixels(table: CellPixels, cells: CellSet, *, seed: int) -> PixelData:
+def cell_pixels(table: CellPixels, cells: CellSet) -> PixelData:
     """Return cells as tiles: the archive's training cells to learn and select from, its validation cells as test.
 
     The split into learning and selection is by duplicates: copies of a cell are on one side. Nothing says which
@@ -34,7 +34,7 @@ def cell_pixels(table: CellPixels, cells: CellSet, *, seed: int) -> PixelData:
     if strangers := [name for name in table.tile_tasks if name not in known]:
         hint = nearest(strangers[0], known)
         raise ValueError(f"data.tile_tasks: the cells have no {strangers[0]!r}.{hint} Known: {', '.join(known)}.")
-    train, selection = _sides(cells.train(), table, seed=seed)
+    train, selection = _sides(cells.train(), table)
     parts = {name: _labelled(each, table) for name, each in (("t", train), ("s", selection), ("v", cells.validation()))}
     chance = torch.Generator().manual_seed(TEST_SEED)
     shown = {name: fields_of(parts[name], torch.arange(len(parts[name])), chance) for name in ("s", "v")}
@@ -56,8 +56,8 @@ def cell_pixels(table: CellPixels, cells: CellSet, *, seed: int) -> PixelData:
     )
 
 
-def _sides(cells: CellSet, table: CellPixels, *, seed: int) -> tuple[CellSet, CellSet]:
-    random = np.random.default_rng(seed)
+def _sides(cells: CellSet, table: CellPixels) -> tuple[CellSet, CellSet]:
+    random = np.random.default_rng(table.split_seed)
     groups = random.permutation(np.unique(cells.duplicate_groups))
     held = max(1, round(table.selection_share * len(groups)))
     learned = groups[held:][: table.training_cells or None]

@@ -29,7 +29,7 @@ def fields_of(tiles: LabelledPixels, chosen: Int[Tensor, " window"], generator: 
     whole = torch.randint(TURNS, (count,), generator=generator)
 
     def windows(images: Tensor, *, alone: bool = False) -> Tensor:
-        laid = laid_down(images[quarters], turns).unflatten(0, (count, 4))
+        laid = laid_down(images[quarters], turns).reshape(count, 4, *images.shape[1:])
         if alone:
             laid[:, 1:] = 0
         canvas = torch.cat([torch.cat([laid[:, 0], laid[:, 1]], 2), torch.cat([laid[:, 2], laid[:, 3]], 2)], 1)

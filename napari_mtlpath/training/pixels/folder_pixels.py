@@ -18,7 +18,7 @@ from napari_mtlpath.tasks import PixelRegression, PixelTask, Segmentation
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.training.config.pixels import FolderPixels
 from napari_mtlpath.training.losses.pixels import UNKNOWN_PIXEL
-from napari_mtlpath.training.pixels.pixel_data import LabelledPixels, PixelData, tile_tasks
+from napari_mtlpath.training.pixels.pixel_data import LabelledPixels, PixelData, pixel_tasks, tile_tasks
 from napari_mtlpath.units import Microns, TilePixels
 
 TABLE = "labels.csv"
@@ -26,7 +26,7 @@ TILE, GROUP, SPLIT = "TILE", "GROUP", "SPLIT"
 PARTS = ("train", "selection", "test")
 
 
-def folder_pixels(table: FolderPixels, folder: Path, *, seed: int) -> PixelData:
+def folder_pixels(table: FolderPixels, folder: Path) -> PixelData:
     """Return the tiles of a folder.
 
     ``labels.csv`` lists the tiles: a column `TILE` with the name of a file below ``tiles/``; `GROUP`, where given, says
@@ -52,9 +52,9 @@ def folder_pixels(table: FolderPixels, folder: Path, *, seed: int) -> PixelData:
     problems.raise_faults()
     assert sheet is not None  # or a fault was raised
     tiles = _images(sheet, folder, problems)
-    pixels = {task.name: _masks(task, sheet, folder, tiles, problems) for task in tasks if task not in whole}
+    pixels = {task.name: _masks(task, sheet, folder, tiles, problems) for task in pixel_tasks(tasks)}
     columns = [labels_of(sheet, task, TableRules(), problems) for task in whole]
-    groups, sides = _groups(sheet), _sides(sheet, table, seed=seed, problems=problems)
+    groups, sides = _groups(sheet), _sides(sheet, table, problems)
     problems.raise_faults()
     everything = LabelledPixels(
         tiles=torch.from_numpy(np.stack(tiles)),
@@ -142,7 +142,7 @@ def _groups(sheet: Sheet) -> tuple[str, ...]:
     return tuple(sheet.text(row, column) or sheet.text(row, TILE) for row in range(len(sheet.rows)))
 
 
-def _sides(sheet: Sheet, table: FolderPixels, *, seed: int, problems: Problems) -> NDArray:
+def _sides(sheet: Sheet, table: FolderPixels, problems: Problems) -> NDArray:
     """Return each tile's part: as the table says, or by chance, whole groups together."""
     groups = np.array(_groups(sheet))
     if SPLIT in sheet.columns:
@@ -156,7 +156,7 @@ def _sides(sheet: Sheet, table: FolderPixels, *, seed: int, problems: Problems) 
                 message = f"group {str(group)!r} is on more than one side: {', '.join(parts)}. Keep it on one."
                 problems.fault(sheet.file, message, column=SPLIT)
         return said
-    names = np.random.default_rng(seed).permutation(np.unique(groups))
+    names = np.random.default_rng(table.split_seed).permutation(np.unique(groups))
     test = max(1, round(table.test_share * len(names)))
     selection = max(1, round(table.selection_share * (len(names) - test)))
     side = dict.fromkeys(names.tolist(), "train") | dict.fromkeys(names[:test].tolist(), "test")

@@ -102,7 +102,7 @@ class PixelData:
     @property
     def pixel_tasks(self) -> tuple[PixelTask, ...]:
         """The tasks of pixels."""
-        return tuple(task for task in self.tasks if isinstance(task, Segmentation | PixelRegression))
+        return pixel_tasks(self.tasks)
 
     def only(self, names: Sequence[str]) -> "PixelData":
         """Return the data with some of the tasks, in the data's order; all where `names` is empty.
@@ -131,6 +131,11 @@ class PixelData:
             selection=cut(self.selection),
             tests={name: cut(part) for name, part in self.tests.items()},
         )
+
+
+def pixel_tasks(tasks: Sequence[AnyTask]) -> tuple[PixelTask, ...]:
+    """Return the tasks that are asked of every pixel, in their order."""
+    return tuple(task for task in tasks if isinstance(task, Segmentation | PixelRegression))
 
 
 def tile_tasks(tasks: Sequence[AnyTask]) -> tuple[Task, ...]:

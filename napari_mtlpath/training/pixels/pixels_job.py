@@ -116,10 +116,10 @@ class PixelsJob(Job):
                 missing = [name for code, name in enumerate(task.classes) if not bool((truth == code).any())]
                 if missing:
                     said.append(f"Task {task.name!r} has no pixel of {', '.join(missing)} in the training part.")
-        for task in self.data.tile_tasks:
-            labels, known = known_labels(self.data.tasks, self.data.train, task.name)
+        for whole in self.data.tile_tasks:
+            labels, known = known_labels(self.data.tasks, self.data.train, whole.name)
             if len(np.unique(labels[known])) < 2:
-                said.append(f"Task {task.name!r} has fewer than two different labels in the training part.")
+                said.append(f"Task {whole.name!r} has fewer than two different labels in the training part.")
         return said
 
     def validate(self) -> Validation:

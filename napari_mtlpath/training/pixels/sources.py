@@ -14,8 +14,6 @@ def pixel_data(config: PixelsConfig, *, folders: tuple[Path, ...] = ()) -> Pixel
     """Return the tiles with masks that a config's ``[data]`` table names."""
     match config.data:
         case CellPixels():
-            return cell_pixels(
-                config.data, load_cells(find_data(config.data.archive, folders=folders)), seed=config.seed
-            )
+            return cell_pixels(config.data, load_cells(find_data(config.data.archive, folders=folders)))
         case FolderPixels():
-            return folder_pixels(config.data, find_data(config.data.folder, folders=folders), seed=config.seed)
+            return folder_pixels(config.data, find_data(config.data.folder, folders=folders))

@@ -45,7 +45,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 def test_tiles_masks_and_labels_come_together(mine: Path):
-    data = folder_pixels(table(), mine, seed=0)
+    data = folder_pixels(table(), mine)
     parts = (data.train, data.selection, data.tests[""])
     assert sum(map(len, parts)) == 12
     assert not set(data.train.groups) & set(data.tests[""].groups)
@@ -64,7 +64,7 @@ def test_tiles_masks_and_labels_come_together(mine: Path):
 
 
 def test_some_of_the_tasks_can_be_chosen(mine: Path):
-    data = folder_pixels(table(), mine, seed=0).only(["share", "gland"])
+    data = folder_pixels(table(), mine).only(["share", "gland"])
     assert [task.name for task in data.tasks] == ["gland", "share"]
     assert list(data.train.pixels) == ["gland"]
     assert data.train.labels.shape[1] == 1
@@ -76,12 +76,12 @@ def test_a_split_in_the_table_is_kept(mine: Path):
     lines = (mine / "labels.csv").read_text().splitlines()
     sides = ["SPLIT"] + [("train", "train", "selection", "test")[number // 2 % 4] for number in range(12)]
     (mine / "labels.csv").write_text("\n".join(f"{a},{b}" for a, b in zip(lines, sides, strict=True)))
-    data = folder_pixels(table(), mine, seed=0)
+    data = folder_pixels(table(), mine)
     assert set(data.tests[""].groups) == {"patient-3"}
     assert set(data.selection.groups) == {"patient-2"}
     (mine / "labels.csv").write_text("\n".join(f"{a},{b}" for a, b in zip(lines, [*sides[:-1], "tst"], strict=True)))
     with pytest.raises(TableError, match=r"more than one side(.|\n)*'tst' is none of train, selection, test"):
-        folder_pixels(table(), mine, seed=0)
+        folder_pixels(table(), mine)
 
 
 def test_everything_wrong_is_said_at_once(mine: Path):
@@ -93,7 +93,7 @@ def test_everything_wrong_is_said_at_once(mine: Path):
     text = (mine / "labels.csv").read_text().replace("tile-9.png", "../tile-9.png").replace(",high,", ",hihg,")
     (mine / "labels.csv").write_text(text)
     with pytest.raises(TableError) as caught:
-        folder_pixels(table(), mine, seed=0)
+        folder_pixels(table(), mine)
     for part in (
         "expected 32 pixels as in the first tile; found 16",
         "tiles/tile-5.png cannot be read",
@@ -109,7 +109,7 @@ def test_everything_wrong_is_said_at_once(mine: Path):
 def test_missing_columns_are_named(mine: Path):
     (mine / "labels.csv").write_text("Tile,grade\na.png,low\n")
     with pytest.raises(TableError, match=r"no column 'TILE'. Did you mean 'Tile'\?(.|\n)*no column 'share'"):
-        folder_pixels(table(), mine, seed=0)
+        folder_pixels(table(), mine)
 
 
 def test_tasks_need_what_their_kind_needs():

@@ -72,9 +72,9 @@ def test_laying_down_moves_masks_like_pixels():
 
 def test_cells_become_parts_without_a_cell_on_two_sides():
     cells, _ = drawn_cells(40)
-    table = pixels_config().data
-    data = cell_pixels(table, cells, seed=3)
-    again = cell_pixels(table, cells, seed=3)
+    table = pixels_config().data.model_copy(update={"split_seed": 3})
+    data = cell_pixels(table, cells)
+    again = cell_pixels(table, cells)
     sides = [set(data.train.groups), set(data.selection.groups), set(data.tests[""].groups)]
     assert sum(map(len, sides)) == len(set.union(*sides)) == 40
     assert data.train.groups == again.train.groups
@@ -88,5 +88,5 @@ def test_cells_become_parts_without_a_cell_on_two_sides():
 def test_without_fields_there_is_one_test_part_and_fewer_cells_can_be_learned_from():
     cells, _ = drawn_cells(40)
     table = pixels_config().data.model_copy(update={"fields": 0.0, "training_cells": 5})
-    data = cell_pixels(table, cells, seed=3)
+    data = cell_pixels(table, cells)
     assert (list(data.tests), len(data.train)) == ([""], 5)

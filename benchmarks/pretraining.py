@@ -1,4 +1,4 @@
-"""What pre-training on a pool is worth: ``python -m benchmarks.pretraining FOLDER [--left-out bccd] [--seeds 3]``.
+"""What pre-training on a pool is worth: ``python -m benchmarks.pretraining FOLDER [--left-out bccd] [--seeds 0 1 2]``.
 
 One set of the pool is left out, and four encoders of the same network serve its tasks as frozen features of a linear
 SVM, judged once on the set's test part:
@@ -13,8 +13,9 @@ the trivial answer stand beside them. ``--train-groups`` shows the SVM and the e
 slides or images of the left-out set than that, as where a new task is small. Seeds are those of weights and sampling;
 the division is the same for all, so that differences are paired.
 
-A finished run is not repeated, so the same command goes on after an interruption and adds seeds. At the end (or with
-``--report``, of what there is) it prints Markdown. Needs the public sets in MTLPATH_DATA or ../shared/data.
+``--arms`` and ``--seeds`` run a part of it. A finished run is not repeated, so the same command goes on after an
+interruption and adds seeds. At the end (or with ``--report``, of what there is) it prints Markdown. Needs the public
+sets in MTLPATH_DATA or ../shared/data.
 """
 
 import argparse
@@ -97,22 +98,23 @@ def main() -> int:
     parser.add_argument("--tile-px", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--train-groups", type=int, default=0, help="of the left-out set; 0 for all")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", choices=(*ARMS, BASELINE), default=[*ARMS, BASELINE])
     parser.add_argument("--report", action="store_true", help="print what there is, train nothing")
     given = vars(parser.parse_args())
-    report, seeds = given.pop("report"), tuple(range(given.pop("seeds")))
+    report, arms, seeds = given.pop("report"), given.pop("arms"), tuple(given.pop("seeds"))
     plan = Plan(**given, seeds=seeds)
     if not report:
-        run(plan)
+        run(plan, arms)
     print(table(plan))
     return 0
 
 
-def run(plan: Plan) -> None:
+def run(plan: Plan, arms: Sequence[str]) -> None:
     pool = read_pool(plan.config(0))
     target = small(pool.only([plan.left_out]), plan.train_groups)
     for seed in plan.seeds:
-        for arm in (*ARMS, BASELINE):
+        for arm in arms:
             if (arm == BASELINE and seed) or plan.result(arm, seed).is_file():
                 continue
             started = time.process_time()

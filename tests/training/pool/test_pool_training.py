@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 import torch
 from made_pool import PX, made_pool, made_task, pool_config
 from PIL import Image
@@ -18,6 +19,7 @@ from napari_mtlpath.training.config.reading import ConfigError
 from napari_mtlpath.training.config.train_config import parse_config
 from napari_mtlpath.training.loop.report import Phase
 from napari_mtlpath.training.measure import measure
+from napari_mtlpath.training.pool import linear_probe
 from napari_mtlpath.training.pool.parts import Part
 from napari_mtlpath.training.pool.pool_job import PoolJob
 from napari_mtlpath.training.pool.publish_pool import tile_model_folder
@@ -185,8 +187,6 @@ def test_parts_of_a_step_are_refused_because_heads_need_whole_batches() -> None:
 
 
 def test_pretrain_runs_pools_and_refuses_other_kinds(data: Path, tmp_path: Path) -> None:
-    import tomli_w
-
     path = tmp_path / "pool.toml"
     path.write_text(tomli_w.dumps(folder_config().model_dump(mode="json")), encoding="utf-8")
     runner = CliRunner()
@@ -205,6 +205,20 @@ def test_pretrain_runs_pools_and_refuses_other_kinds(data: Path, tmp_path: Path)
     assert refused.exit_code == 1
     assert "kind 'tiles'; expected pool or slide_aware" in refused.output
     assert 'kind = "pool"' in runner.invoke(app, ["pretrain", "--template", "pool"]).output
+
+
+def test_pretrain_ranks_settings_on_sets_left_out(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_probe, "COSTS", (1e-3, 1.0))
+    path = tmp_path / "pool.toml"
+    path.write_text(tomli_w.dumps(folder_config().model_dump(mode="json")), encoding="utf-8")
+    quick = ["--set", "optimisation.epochs=1", "--set", "optimisation.steps_per_epoch=1", "--seeds", "1"]
+    command = ["pretrain", str(path), "--data", str(data), "--device", "cpu", "--out", str(tmp_path / "runs"), *quick]
+    result = CliRunner().invoke(app, [*command, "--leave-one-out", "--vary", "heads.rate_factor=1,5"])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert "| setting | bright | shades | mean rank |" in lines
+    assert sum(line.startswith("| heads.rate_factor=") for line in lines) == 2
+    assert any(line.startswith("For bright, by the ranks of the other tasks: heads.rate_factor=") for line in lines)
 
 
 def test_the_whole_pool_without_a_set_has_none_of_its_tasks() -> None:

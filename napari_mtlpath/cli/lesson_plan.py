@@ -1,11 +1,10 @@
 """What `mtlpath add-task` teaches in one run: one task that options describe, or several from a TOML file."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from napari_mtlpath.cli.lesson_files import LessonFiles
 from napari_mtlpath.review.task_draft import TaskDraft, TaskKind
@@ -102,16 +101,9 @@ def read_plan(path: Path) -> LessonPlan:
     ------
     FileNotFoundError
         If there is none.
-    ValueError
+    ConfigError
         With one sentence per wrong key.
     """
-    from napari_mtlpath.training.config.errors import sentences
+    from napari_mtlpath.training.config.reading import checked, read_tables
 
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a lessons file at {path}; found none. Give the path of a TOML file.")
-    try:
-        return LessonPlan.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise ValueError(f"{path.name} cannot be used: {'; '.join(sentences(error, LessonPlan))}.") from error
-    except ValueError as error:
-        raise ValueError(f"{path.name} is not valid TOML: {error}.") from error
+    return checked(read_tables(path, what="a lessons file"), LessonPlan, origin=path.name)

@@ -9,8 +9,9 @@ from made_cohort import cohort_config, write_cohort
 
 from napari_mtlpath.tables.problems import TableError
 from napari_mtlpath.training.check import check
+from napari_mtlpath.training.config.reading import ConfigError
 from napari_mtlpath.training.config.template import template, template_names
-from napari_mtlpath.training.config.train_config import ConfigError, parse_config
+from napari_mtlpath.training.config.train_config import parse_config
 from napari_mtlpath.zoo.load import AGGREGATORS
 
 

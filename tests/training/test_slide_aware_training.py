@@ -11,8 +11,9 @@ from slide_aware_world import tiny_config, tiny_tables, write_cells
 from napari_mtlpath.encoders.cards import read_encoder_card
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.training.check import check
+from napari_mtlpath.training.config.reading import ConfigError
 from napari_mtlpath.training.config.slide_aware import CellSlides
-from napari_mtlpath.training.config.train_config import ConfigError, parse_config
+from napari_mtlpath.training.config.train_config import parse_config
 from napari_mtlpath.training.loop import loop as loop_module
 from napari_mtlpath.training.loop.report import Phase
 from napari_mtlpath.training.measure import measure

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from napari_mtlpath.training.config.balancing import BalancingTable
+from napari_mtlpath.training.config.pixels import PixelsConfig
+from napari_mtlpath.training.config.pool import PoolConfig
+from napari_mtlpath.training.config.reading import ConfigError
+from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.train_config import (
     BagsConfig,
-    ConfigError,
     TilesConfig,
     config_key,
     parse_config,
@@ -57,7 +60,7 @@ def test_wrong_value_is_named_with_what_is_allowed(table: str, key: str, value: 
 def test_kind_decides_the_config():
     assert isinstance(parse_config(TILES), TilesConfig)
     with pytest.raises(ConfigError, match="'tiles', 'bags'"):
-        parse_config(TILES | {"kind": "pixels"})
+        parse_config(TILES | {"kind": "voxels"})
 
 
 def test_file_that_is_no_toml_is_refused(tmp_path: Path):
@@ -103,11 +106,19 @@ def test_option_that_a_balancing_method_does_not_have_is_named():
         parse_config(TILES | {"balancing": {"method": "equal", "options": {"equal": {"strength": 1}}}})
 
 
+KINDS_IN = {
+    "tile-encoders": (TilesConfig, PoolConfig, SlideAwareConfig),
+    "slide-models": (BagsConfig, PoolConfig),
+    "pixel-models": (PixelsConfig,),
+}
+"""What trains the models of a folder."""
+
+
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*/*/train.toml")), ids=lambda path: path.parent.name)
 def test_config_of_every_released_model_is_valid(path: Path):
     config = read_config(path)
     assert config.name == path.parent.name
-    assert isinstance(config, TilesConfig if path.parent.parent.name == "tile-encoders" else BagsConfig)
+    assert isinstance(config, KINDS_IN[path.parent.parent.name])
 
 
 def test_options_of_a_balancing_method_may_name_tasks_that_the_data_will_bring() -> None:

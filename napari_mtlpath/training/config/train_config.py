@@ -1,28 +1,23 @@
 """What `mtlpath train CONFIG.toml` reads: checked values, and errors that name the key."""
 
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from napari_mtlpath.training.config.augmentation import AugmentationTable
 from napari_mtlpath.training.config.balancing import BalancingTable
 from napari_mtlpath.training.config.card import CardTexts
 from napari_mtlpath.training.config.data import CellTiles, CohortBags, SmearBags, StainedBags, StainedTiles
 from napari_mtlpath.training.config.encoder import EncoderTable, EncoderTrainingTable
-from napari_mtlpath.training.config.errors import sentences
 from napari_mtlpath.training.config.optimisation import OptimisationTable
 from napari_mtlpath.training.config.pixels import PixelsConfig
 from napari_mtlpath.training.config.pool import PoolConfig
+from napari_mtlpath.training.config.reading import checked, read_tables
 from napari_mtlpath.training.config.slide_aware import SlideAwareConfig
 from napari_mtlpath.training.config.systems import DistillationTable, LossesTable, SamplingTable
 from napari_mtlpath.training.config.table import Table
-
-
-class ConfigError(ValueError):
-    """A training config cannot be used; the message names the key, what was expected and what was found."""
 
 
 class TilesConfig(Table):
@@ -83,21 +78,12 @@ def parse_config(tables: dict[str, Any], *, origin: str = "The config") -> Train
     ConfigError
         With one sentence per wrong key: its name, what is allowed, what was found.
     """
-    try:
-        return TypeAdapter(TrainConfig).validate_python(tables)
-    except ValidationError as error:
-        raise ConfigError(f"{origin} cannot be used: {'; '.join(sentences(error, TrainConfig))}.") from error
+    return checked(tables, TrainConfig, origin=origin)
 
 
 def read_config(path: Path) -> TrainConfig:
     """Read a training config from a TOML file; errors as for :func:`parse_config`."""
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a training config at {path}; found none. Give the path of a TOML file.")
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path.name} is not valid TOML: {error}.") from error
-    return parse_config(tables, origin=path.name)
+    return parse_config(read_tables(path, what="a training config"), origin=path.name)
 
 
 def config_key(config: TrainConfig) -> str:

@@ -1,23 +1,18 @@
 """How a task is taught: the settings that the dock and the command line share."""
 
 import hashlib
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from napari_mtlpath.balancing.balancer import DEFAULT, names, parse
-from napari_mtlpath.training.config.errors import sentences
 from napari_mtlpath.training.config.hints import MattersWhen, OneOf
+from napari_mtlpath.training.config.reading import checked, read_tables
 from napari_mtlpath.training.config.table import Table
 
 WHEN_SHARED = MattersWhen("mode", "shared")
 """For settings that say how tasks get along: in the isolated mode each learns by itself."""
-
-
-class TeachConfigError(ValueError):
-    """Settings of teaching cannot be used; the message names each wrong key."""
 
 
 class TeachConfig(Table):
@@ -112,7 +107,7 @@ def parse_teach_config(table: dict[str, Any], *, origin: str = "The settings of 
 
     Raises
     ------
-    TeachConfigError
+    ConfigError
         With one sentence per wrong key: its name, what is allowed, what was found.
 
     Examples
@@ -120,18 +115,9 @@ def parse_teach_config(table: dict[str, Any], *, origin: str = "The settings of 
     >>> parse_teach_config({"steps": 100}).steps
     100
     """
-    try:
-        return TeachConfig.model_validate(table)
-    except ValidationError as error:
-        raise TeachConfigError(f"{origin} cannot be used: {'; '.join(sentences(error, TeachConfig))}.") from error
+    return checked(table, TeachConfig, origin=origin)
 
 
 def read_teach_config(path: Path) -> TeachConfig:
     """Read settings from a TOML file; errors as for :func:`parse_teach_config`."""
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected settings of teaching at {path}; found none. Give the path of a TOML file.")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TeachConfigError(f"{path.name} is not valid TOML: {error}.") from error
-    return parse_teach_config(table, origin=path.name)
+    return parse_teach_config(read_tables(path, what="settings of teaching"), origin=path.name)

@@ -123,8 +123,7 @@ def value_words(answer: "TaskResult") -> str:
     """Return a task's answer: the word that it deserves, and the number; files keep numbers beyond the task's range."""
     task = answer.task
     if isinstance(task, Segmentation):
-        shown = sum(answer.class_values[1:])
-        return f"{shown:.1%} {task.classes[1]}" if len(task.classes) == 2 else f"{shown:.1%} not {task.classes[0]}"
+        return f"{sum(answer.class_values[1:]):.1%}"  # short: each class has a line of its own
     if isinstance(task, Regression | PixelRegression):
         return "no value" if answer.value is None else _measured(answer.value, task)
     if task.is_binary:

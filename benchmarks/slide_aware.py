@@ -2,7 +2,7 @@
 
 The protocol of SLAM-AGS on the cells at hand: simulated slides of real cells, half of them with basophils at a witness
 rate. Per rate, method and seed a small network is pre-trained on one set of slides; gated attention (or ``--aggregator
-pamil``) then learns from its frozen embeddings of other slides of the same cells; bag F1, AUC and retrieval of the
+pamil``) then learns from its frozen embeddings of fresh slides of the same cells; bag F1, AUC and retrieval of the
 basophils are judged on slides of unseen cells. No step sees a label of a cell.
 
 - ``random``: the network as it starts, never trained: the floor.
@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from benchmarks.slide_aware_bags import LOOKED_AT, BagPlan, judge
+from napari_mtlpath.encoders.cards import ENCODER_FILE, read_encoder_card
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.evaluation.intervals import Interval, interval
 from napari_mtlpath.evaluation.report.numbers import with_interval
@@ -88,17 +89,12 @@ def run(arguments: argparse.Namespace, cells: CellSet, *, rate: float, seed: int
     config = config_of(arguments, rate=rate, seed=seed, method=method)
     name = f"{rate:g}-{seed}-{method}"
     folder = arguments.folder.resolve() / "encoders" / name
-    epochs, stopped = 0, ""
-    if method == "random":
-        job = SlideAwareJob(config, slide_tiles(config), device=torch.device("cpu"))
-        job.publish(folder / config.name, facts={"epochs": 0})
-    else:
-        runs = arguments.folder.resolve() / "checkpoints" / name
+    if not (folder / config.name / ENCODER_FILE).is_file():
         try:
-            *_, last = train(config, output=folder / config.name, runs=runs)
-            epochs, stopped = last.epoch, last.stopped
+            _pretrain(config, folder / config.name, arguments.folder.resolve() / "checkpoints" / name, method)
         except FloatingPointError as error:  # it collapsed within the first epoch: nothing was kept
             return {"method": method, "rate": rate, "seed": seed, "epochs": 0, "stopped": str(error)}
+    facts = read_encoder_card(folder / config.name).provenance
     encoder = load_encoder(folder / config.name)
     plan = BagPlan(
         rate=rate, seed=seed, slides=arguments.slides, cells=arguments.cells, aggregator=arguments.aggregator
@@ -108,12 +104,21 @@ def run(arguments: argparse.Namespace, cells: CellSet, *, rate: float, seed: int
         "method": method,
         "rate": rate,
         "seed": seed,
-        "epochs": epochs,
-        "stopped": stopped,
+        "epochs": facts["epochs"],
+        "stopped": facts.get("stopped", ""),
         "f1": judged.f1,
         "auc": judged.auc,
         "retrievals": {name: [asdict(each) for each in found] for name, found in judged.retrievals.items()},
     }
+
+
+def _pretrain(config: SlideAwareConfig, output: Path, runs: Path, method: str) -> None:
+    if method == "random":
+        job = SlideAwareJob(config, slide_tiles(config), device=torch.device("cpu"))
+        job.publish(output, facts={"epochs": 0})
+        return
+    for _ in train(config, output=output, runs=runs):
+        pass
 
 
 def config_of(arguments: argparse.Namespace, *, rate: float, seed: int, method: str) -> SlideAwareConfig:
@@ -205,7 +210,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cells", type=int, default=1000, help="of each slide")
-    parser.add_argument("--slides", type=int, default=80, help="that the aggregator learns from")
+    parser.add_argument(
+        "--slides", type=int, default=80, help="an epoch of the aggregator, and those judged"
+    )
     parser.add_argument("--epochs", type=int, default=30, help="of pre-training")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--aggregator", choices=("abmil", "pamil"), default="abmil")

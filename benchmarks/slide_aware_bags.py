@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import f1_score, roc_auc_score
 from torch import Tensor
 from torch.nn import functional
@@ -13,6 +14,7 @@ from napari_mtlpath.evaluation.retrieval import Retrieval, retrieve
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.nn.outputs import auxiliary_losses
 from napari_mtlpath.simulation.cells import CellSet
+from napari_mtlpath.simulation.smear import TURNS
 from napari_mtlpath.tasks import Classification
 from napari_mtlpath.training.config.slide_aware import CellSlides
 from napari_mtlpath.training.end_to_end.cell_pool import CellPool
@@ -25,14 +27,15 @@ LOOKED_AT = (10, 50)
 """Values of K."""
 
 TASK = Classification(name="basophils")
-EPOCHS = 20
+EPOCHS = 24
+SELECTION = 40
 BAGS_PER_STEP = 4
 PIECE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class BagPlan:
-    """How bags are made, learned from and judged; a quarter as many slides choose the epoch, as many are judged."""
+    """How bags are made: `slides` fresh ones in every epoch, and as many to judge."""
 
     rate: float
     seed: int
@@ -52,34 +55,18 @@ class BagFigures:
 
 def judge(encoder: Encoder, cells: CellSet, plan: BagPlan) -> BagFigures:
     """Train the aggregator on embeddings of one part of the cells, and judge it on another."""
-    pool = CellPool(cells, chosen=np.arange(len(cells)))
-    is_witness = cells.is_class("cell_type", "Basophil")
-    counts = {"train": plan.slides, "selection": max(4, plan.slides // 4), "test": plan.slides}
-    table = CellSlides(source="cells", witness_rate=plan.rate, cells_per_slide=plan.cells)
-    slides = {
-        name: list(
-            slides_of(
-                np.flatnonzero(chosen & is_witness),
-                np.flatnonzero(chosen & ~is_witness),
-                table,
-                slides=counts[name],
-                random=np.random.default_rng([plan.seed, 7, number]),
-            )
-        )
-        for number, (name, chosen) in enumerate(cell_parts(cells).items())
-    }
-    bags = {name: _bags(encoder, pool, made) for name, made in slides.items()}
-    mean, spread = torch.cat(bags["train"]).mean(0), torch.cat(bags["train"]).std(0).clamp(min=1e-6)
-    scaled = {name: [(bag - mean) / spread for bag in each] for name, each in bags.items()}
-    labels = {name: torch.tensor([float(s.abnormal.any()) for s in made]) for name, made in slides.items()}
-    model = _learned(scaled, labels, plan)
+    features = _embedded(encoder, cells)
+    makers = {name: _Slides(cells, chosen, features, plan) for name, chosen in cell_parts(cells).items()}
+    model = _learned(makers, plan)
+    mean, spread = makers["train"].statistics()
     with torch.inference_mode():
-        answers = [model(bag, explain=True).tasks[TASK.name] for bag in scaled["test"]]
-    truth = labels["test"].numpy()
+        test = makers["test"].bags(plan.slides, seed=0)
+        answers = [model((bag - mean) / spread, explain=True).tasks[TASK.name] for bag, _ in test]
+    truth = np.array([slide.abnormal.any() for _, slide in test])
     logits = np.array([float(answer.logits) for answer in answers])
-    usual = _usual([bag for bag, label in zip(bags["train"], labels["train"], strict=True) if not label])
+    usual = _usual([bag for bag, slide in makers["train"].bags(plan.slides, seed=1) if not slide.abnormal.any()])
     found: dict[str, list[Retrieval]] = {"attention": [], "distance": []}
-    for bag, answer, slide in zip(bags["test"], answers, slides["test"], strict=True):
+    for (bag, slide), answer in zip(test, answers, strict=True):
         if slide.abnormal.any() and answer.attention is not None:
             distance = 1 - functional.normalize(bag, dim=1) @ usual
             for k in LOOKED_AT:
@@ -89,49 +76,72 @@ def judge(encoder: Encoder, cells: CellSet, plan: BagPlan) -> BagFigures:
     return BagFigures(f1=float(f1), auc=float(roc_auc_score(truth, logits)), retrievals=found)
 
 
+class _Slides:
+    """Composes slides of one part of the cells in feature space; another seed gives other slides."""
+
+    def __init__(self, cells: CellSet, chosen: NDArray[np.bool_], features: Tensor, plan: BagPlan) -> None:
+        is_witness = cells.is_class("cell_type", "Basophil")
+        self.witnesses, self.others = np.flatnonzero(chosen & is_witness), np.flatnonzero(chosen & ~is_witness)
+        self.features, self.plan = features, plan
+
+    def bags(self, count: int, *, seed: int) -> list[tuple[Tensor, CellSlide]]:
+        """Return slides, every other one positive, with their embeddings."""
+        table = CellSlides(source="cells", witness_rate=self.plan.rate, cells_per_slide=self.plan.cells)
+        random = np.random.default_rng([self.plan.seed, seed])
+        slides = slides_of(self.witnesses, self.others, table, slides=count, random=random)
+        return [(self.features[torch.from_numpy(slide.rows // TURNS)], slide) for slide in slides]
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the features."""
+        own = self.features[torch.from_numpy(np.concatenate([self.witnesses, self.others]))]
+        return own.mean(0), own.std(0).clamp(min=1e-6)
+
+
 def _usual(negative: list[Tensor]) -> Tensor:
     """Return the mean direction of the tiles of slide-negative slides."""
     return functional.normalize(functional.normalize(torch.cat(negative), dim=1).mean(0), dim=0)
 
 
 @torch.inference_mode()
-def _bags(encoder: Encoder, pool: CellPool, slides: list[CellSlide]) -> list[Tensor]:
-    """Return the embeddings of slides; a cell that lies alike on several is embedded once."""
-    rows = np.unique(np.concatenate([slide.rows for slide in slides]))
-    parts = [encoder.embed(pool.read(part)) for part in torch.split(torch.from_numpy(rows), PIECE)]
-    features = torch.cat(parts)
-    return [features[torch.from_numpy(np.searchsorted(rows, slide.rows))] for slide in slides]
+def _embedded(encoder: Encoder, cells: CellSet) -> Tensor:
+    """Return the embedding of every cell, as a slide shows it unturned, [cell, feature]."""
+    pool = CellPool(cells, chosen=np.arange(len(cells)))
+    return torch.cat([encoder.embed(pool.read(rows)) for rows in torch.split(TURNS * torch.arange(len(cells)), PIECE)])
 
 
-def _learned(bags: dict[str, list[Tensor]], labels: dict[str, Tensor], plan: BagPlan) -> Aggregator:
-    """Return the aggregator at the epoch of the least loss on the selection slides."""
+def _learned(makers: dict[str, _Slides], plan: BagPlan) -> Aggregator:
+    """Return the aggregator at the epoch of the least loss on the selection slides; each epoch shows fresh slides."""
     generator = torch.Generator().manual_seed(plan.seed)
+    mean, spread = makers["train"].statistics()
     options = {"width": 64, "attention_width": 32, "dropout": 0.0}
     model = AGGREGATORS.load(plan.aggregator).build(
-        tasks=[TASK], features=bags["train"][0].shape[1], options=options, generator=generator
+        tasks=[TASK], features=len(mean), options=options, generator=generator
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
+    kept_aside = makers["selection"].bags(SELECTION, seed=0)
     best, kept = float("inf"), {name: value.clone() for name, value in model.state_dict().items()}
-    for _ in range(EPOCHS):
+    for epoch in range(EPOCHS):
         model.train()
-        for step in torch.split(torch.randperm(len(bags["train"]), generator=generator), BAGS_PER_STEP):
+        fresh = makers["train"].bags(plan.slides, seed=2 + epoch)
+        for step in torch.split(torch.randperm(len(fresh), generator=generator), BAGS_PER_STEP):
             optimizer.zero_grad()
-            _loss(model, [bags["train"][i] for i in step.tolist()], labels["train"][step]).backward()
+            _loss(model, [fresh[i] for i in step.tolist()], mean, spread).backward()
             optimizer.step()
         model.eval()
         with torch.inference_mode():
-            loss = float(_loss(model, bags["selection"], labels["selection"]))
+            loss = float(_loss(model, kept_aside, mean, spread))
         if loss < best:
             best, kept = loss, {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(kept)
     return model.eval()
 
 
-def _loss(model: Aggregator, bags: list[Tensor], labels: Tensor) -> Tensor:
+def _loss(model: Aggregator, slides: list[tuple[Tensor, CellSlide]], mean: Tensor, spread: Tensor) -> Tensor:
     def criterion(logits: Tensor, label: Tensor) -> Tensor:
         return task_loss(TASK, logits[None], label[None])
 
-    outputs = [model(bag) for bag in bags]
+    labels = torch.tensor([float(slide.abnormal.any()) for _, slide in slides])
+    outputs = [model((bag - mean) / spread) for bag, _ in slides]
     own = [criterion(o.tasks[TASK.name].logits, label) for o, label in zip(outputs, labels, strict=True)]
     more = auxiliary_losses(outputs, labels[:, None], {TASK.name: criterion})
     return torch.stack(own).mean() + sum(more.values())

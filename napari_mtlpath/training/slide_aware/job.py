@@ -31,7 +31,8 @@ class SlideAwareJob(Job):
 
     The four views of a step (negative tiles: the middle as it is, and a changed one; positive tiles: two changed ones)
     pass the network in one batch, so that batch normalisation sees one mixture: statistics taken apart would tell the
-    network which side a tile is from. Every tile is seen exactly once per epoch.
+    network which side a tile is from. Every tile is seen exactly once per epoch. A batch cannot be divided: its tiles
+    are told apart from each other.
 
     Parameters
     ----------

@@ -212,7 +212,10 @@ class Session(SessionState):
             known = {task.name for task in self.tasks}
             if changes.get("task") is not None and changes["task"] not in known:
                 raise ValueError(f"The model has no task {changes['task']!r}. Known: {', '.join(sorted(known))}.")
-            self._show(self._overlays.changed(self._overlay, changes))
+            overlay = self._overlays.changed(self._overlay, changes)
+            if self._result is not None and "kind" not in changes:  # another task may have other kinds of pictures
+                overlay = self._overlays.presented(overlay, self._result.offered)
+            self._show(overlay)
         self._outbox.empty()
 
     def say(self, level: Level, text: str) -> None:

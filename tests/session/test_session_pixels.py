@@ -1,0 +1,87 @@
+"""A session whose model answers pixel by pixel: the same verbs, other pictures, and what is not possible said."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from pixel_fakes import TASKS, ColourModel
+from session_fakes import fake_model
+from synthetic import tissue, write_aperio_like
+
+from napari_mtlpath.session.overlay import OverlayKind, kinds_to_choose
+from napari_mtlpath.session.pointing import words_under
+from napari_mtlpath.session.session import Session
+from napari_mtlpath.slides.open import open_slide
+
+PATIENCE = 120.0
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write_aperio_like(tmp_path_factory.mktemp("slides") / "a.svs", tissue(300, 400), mpp=0.5)
+
+
+@pytest.fixture
+def session():
+    made = Session()
+    yield made
+    made.close()
+    ours = ("mtlpath-inference", "mtlpath-reader", "mtlpath-pixels", "mtlpath-session")
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith(ours)] == []
+
+
+def until(holds):
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def test_a_pixel_model_is_analysed_painted_and_pointed_at(session, path):
+    session.attach_slide(open_slide(path))
+    session.set_model(ColourModel(tile_px=64))
+    session.look_at((0.0, 0.0, 300.0, 400.0))
+    until(lambda: session.report is not None and session.report.state == "complete")
+    result = session.result
+    assert session.overlay.kind is OverlayKind.CLASSES
+    assert kinds_to_choose(TASKS[0], result.offered) == (
+        OverlayKind.CLASSES,
+        OverlayKind.PROBABILITY,
+        OverlayKind.CROSS_TASK,
+    )
+    grid = result.painting.maps.lattice.grid
+    y, x = (place + grid.side // 2 for place in grid.corner(int(np.flatnonzero(result.painting.maps.known)[0])))
+    assert "probability" in words_under(result, session.overlay, None, y, x)
+    session.set_overlay(task="darkness")  # nothing comes any more: the picture that there is must show at once
+    assert session.overlay.kind is OverlayKind.PREDICTION
+    assert words_under(result, session.overlay, None, y, x).endswith("share")
+    shares = result.of("cell_parts").class_values
+    assert sum(shares) == pytest.approx(1.0)
+
+
+def test_nothing_can_be_taught_to_a_pixel_model_and_one_sentence_says_so(session):
+    assert session.unteachable == ""
+    session.set_model(ColourModel())
+    assert session.slide_model is None
+    assert session.unteachable.startswith("Parts by colour answers pixel by pixel: tasks cannot be labelled")
+    slide_model = fake_model()
+    session.set_model(slide_model)
+    assert session.slide_model is slide_model
+    assert session.unteachable == ""
+
+
+def test_slides_and_models_are_switched_at_any_instant(session, path):
+    random = np.random.default_rng(0)
+    models = [ColourModel(tile_px=64, name="a"), ColourModel(tile_px=40, name="b", delay=0.003), None]
+    for _ in range(12):
+        if random.random() < 0.5:
+            session.attach_slide(open_slide(path))
+        session.set_model(models[random.integers(3)])
+        session.look_at((0.0, 0.0, float(random.integers(50, 300)), 200.0))
+        time.sleep(float(random.random()) * 0.1)
+    session.set_model(models[0])
+    session.attach_slide(open_slide(path))
+    until(lambda: session.result is not None and session.result.complete)
+    assert session.result.model_name == "a"
+    assert session.result.painting is not None

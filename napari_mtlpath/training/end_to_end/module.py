@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from torch import nn
 
 from napari_mtlpath.nn.aggregator import Aggregator
-from napari_mtlpath.nn.representation import Representation
-from napari_mtlpath.tasks import Task
+from napari_mtlpath.training.around_aggregator import AroundAggregator
 
 
-class EncoderAndAggregator(nn.Module):
+class EncoderAndAggregator(AroundAggregator):
     """What is optimised when tiles train their encoder.
 
     The encoder stays in evaluation mode while it learns: batch norms use the statistics that they came with (a batch of
@@ -28,31 +27,11 @@ class EncoderAndAggregator(nn.Module):
     """
 
     def __init__(self, network: nn.Module, aggregator: Aggregator, *, learning: Sequence[nn.Parameter]) -> None:
-        super().__init__()
+        super().__init__(aggregator)
         self.network = network.requires_grad_(False).eval()
-        self.aggregator = aggregator
         self._learning = {id(parameter) for parameter in learning}
         for parameter in self.encoder_parameters():
             parameter.requires_grad_(True)
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """What is answered."""
-        return self.aggregator.tasks
-
-    @property
-    def represents(self) -> bool:
-        """Whether the aggregator hands out its shared representation."""
-        return self.aggregator.represents
-
-    @property
-    def representation(self) -> Representation | None:
-        """Where it is recorded, as in the aggregator."""
-        return self.aggregator.representation
-
-    @representation.setter
-    def representation(self, value: Representation | None) -> None:
-        self.aggregator.representation = value
 
     def train(self, mode: bool = True) -> "EncoderAndAggregator":  # a name: type checks at run time know no Self here
         """Set the aggregator's mode; the encoder stays in evaluation mode."""
@@ -64,10 +43,6 @@ class EncoderAndAggregator(nn.Module):
         """Return the encoder's parameters that learn."""
         return [parameter for parameter in self.network.parameters() if id(parameter) in self._learning]
 
-    def task_parameters(self, task: str) -> list[nn.Parameter]:
-        """Return the parameters that belong to one task alone."""
-        return self.aggregator.task_parameters(task)
-
     def shared_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that belong to no task alone, the encoder's among them."""
-        return [*self.encoder_parameters(), *self.aggregator.shared_parameters()]
+        return [*self.encoder_parameters(), *super().shared_parameters()]

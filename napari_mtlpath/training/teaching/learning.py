@@ -3,14 +3,13 @@
 from collections.abc import Collection
 
 import torch
-from torch import nn
 
 from napari_mtlpath.nn.aggregator import Aggregator
-from napari_mtlpath.nn.representation import Representation
 from napari_mtlpath.tasks import Task
+from napari_mtlpath.training.around_aggregator import AroundAggregator
 
 
-class LearningPart(nn.Module):
+class LearningPart(AroundAggregator):
     """An aggregator in which some tasks' own parameters learn, and on request those that all tasks share.
 
     Parameters
@@ -29,8 +28,7 @@ class LearningPart(nn.Module):
     never_set_aside = -1
 
     def __init__(self, aggregator: Aggregator, taught: Collection[str], *, shared: bool, pool: int) -> None:
-        super().__init__()
-        self.aggregator = aggregator
+        super().__init__(aggregator)
         self.taught = frozenset(taught)
         self.shared = shared
         self.set_aside: torch.Tensor
@@ -53,28 +51,6 @@ class LearningPart(nn.Module):
         """The tasks that have a loss."""
         every = self.aggregator.tasks
         return every if self.shared else tuple(task for task in every if task.name in self.taught)
-
-    @property
-    def represents(self) -> bool:
-        """Whether the aggregator hands out its shared representation."""
-        return self.aggregator.represents
-
-    @property
-    def representation(self) -> Representation | None:
-        """Where the aggregator records its shared representation."""
-        return self.aggregator.representation
-
-    @representation.setter
-    def representation(self, value: Representation | None) -> None:
-        self.aggregator.representation = value
-
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """Return the parameters that belong to no task alone."""
-        return self.aggregator.shared_parameters()
-
-    def task_parameters(self, task: str) -> list[nn.Parameter]:
-        """Return the parameters of one task."""
-        return self.aggregator.task_parameters(task)
 
     def train(self, mode: bool = True) -> "LearningPart":
         """Set the training mode of what learns; the rest stays in evaluation mode whatever `mode` is."""

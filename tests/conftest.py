@@ -53,6 +53,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> "LoadScop
         def _split_scope(self, nodeid: str) -> str:
             return "screen" if nodeid.startswith(SCREEN_FOLDERS) else nodeid.split("::", 1)[0]
 
+        def remove_node(self, node: object) -> str | None:
+            """Take the work of a process that ended from it; a test that ended it is not given to the next one."""
+            for unit in self.assigned_work[node].values():
+                for nodeid, done in unit.items():
+                    if not done:
+                        unit[nodeid] = True
+                        super().remove_node(node)
+                        return nodeid
+            return super().remove_node(node)
+
     config.option.loadscopereorder = False  # in the order below, not by their number of tests
     return OneScreen(config, log)
 

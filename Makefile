@@ -27,7 +27,7 @@ bench: venv  ## measure against peers and limits; writes JSON below build/bench/
 
 pictures: venv  ## make the pictures in docs/images/ anew
 	@mkdir -p docs/images
-	@MTLPATH_WRITE_PICTURES=1 .ci/display $(VENV)/bin/python -m pytest -q tests/journeys/test_documented_pictures.py tests/journeys/test_teach_a_task.py tests/journeys/test_teach_on_the_demo_smear.py tests/journeys/test_label_pictures.py tests/journeys/test_gallery_pictures.py tests/journeys/test_segment_pictures.py
+	@MTLPATH_WRITE_PICTURES=1 .ci/display $(VENV)/bin/python -m pytest -q tests/journeys
 
 constraints: venv  ## write constraints.txt from the versions in .venv/: run it after testing an upgrade, then commit
 	@{ echo "# Versions that were tested together. Made by 'make constraints'."; \

@@ -31,6 +31,7 @@ PICTURES = {
 """What the photographer calls a picture of the tissue slide, and what the pages call it."""
 
 SMEAR_PICTURES = {"window.png": "smear.png"}
+TILE_PICTURES = {"window.png": "pool-smear.png"}
 
 
 def test_the_pages_show_what_the_program_shows(cmu_svs: Path, tmp_path: Path, qapp) -> None:
@@ -40,6 +41,12 @@ def test_the_pages_show_what_the_program_shows(cmu_svs: Path, tmp_path: Path, qa
 
 def test_the_pages_show_the_smear_as_the_program_does(demo_smear: Path, tmp_path: Path, qapp) -> None:
     _compare(Launch(slide=demo_smear, model="smear-mecds", device="cpu"), SMEAR_PICTURES, tmp_path)
+
+
+def test_the_pages_show_a_model_of_tiles_as_the_program_does(demo_smear: Path, tmp_path: Path, qapp) -> None:
+    _compare(
+        Launch(slide=demo_smear, model="blood-pool-tiles", device="cpu", task="cell_type"), TILE_PICTURES, tmp_path
+    )
 
 
 def _compare(launch: Launch, pictures: dict[str, str], folder: Path) -> None:
@@ -61,6 +68,6 @@ def _compare(launch: Launch, pictures: dict[str, str], folder: Path) -> None:
 def test_every_picture_on_a_page_is_made_here() -> None:
     pages = [*(IMAGES.parent).glob("*.md"), IMAGES.parents[1] / "README.md"]
     shown = {name for page in pages for name in re.findall(r"images/([\w.-]+)", page.read_text(encoding="utf-8"))}
-    made = (PICTURES, SMEAR_PICTURES, TEACHING_PICTURES, DEMO_PICTURES)
+    made = (PICTURES, SMEAR_PICTURES, TILE_PICTURES, TEACHING_PICTURES, DEMO_PICTURES)
     named = {*LABEL_PICTURES, *GALLERY_PICTURES, *SEGMENT_PICTURES}
     assert shown == {name for pictures in made for name in pictures.values()} | named

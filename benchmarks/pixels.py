@@ -70,6 +70,8 @@ class Drawn:
 def main() -> None:
     arguments = _arguments()
     folder = arguments.folder.resolve()
+    if not arguments.report:
+        check_settings(folder, arguments)
     data: PixelData | None = None
     made = 0
     for run in planned(arguments.seeds):
@@ -83,6 +85,18 @@ def main() -> None:
         made += 1
     for line in report(folder, arguments.seeds):
         sys.stdout.write(line + "\n")
+
+
+def check_settings(folder: Path, arguments: argparse.Namespace) -> None:
+    """Refuse a folder that holds runs of other settings: they would be taken for these."""
+    settings = {key: getattr(arguments, key) for key in ("cells", "epochs", "levels", "channels", "learning_rate")}
+    path = folder / "settings.json"
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != settings:
+        raise SystemExit(
+            f"{folder} holds runs of other settings ({path.name}). Choose another folder, or give the same."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings), encoding="utf-8")
 
 
 def planned(seeds: list[int]) -> Iterator[PlannedRun]:

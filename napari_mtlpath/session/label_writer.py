@@ -9,6 +9,7 @@ from pathlib import Path
 
 from napari_mtlpath.review.events import LabelEvent
 from napari_mtlpath.review.journal import Entry, Journal, JournalError
+from napari_mtlpath.review.rescue import bring_back, rescue
 
 logger = logging.getLogger(__name__)
 
@@ -82,14 +83,28 @@ class LabelWriter:
             return self._wake.wait_for(self._at_rest, timeout)
 
     def close(self, timeout: float = 10.0) -> tuple[LabelEvent, ...]:
-        """Write what is left and end the thread; return the events that could not be written."""
+        """Write what is left and end the thread; what the disk refuses is kept elsewhere and found at the next start.
+
+        Returns
+        -------
+        The events that no place took.
+        """
         with self._wake:
             self._closing = True
             self._jobs.clear()
             self._wake.notify_all()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
-        return tuple(self._unwritten)
+        left = tuple(self._unwritten)
+        if not left or self._path is not None:
+            return left
+        try:
+            path = rescue(left)
+        except OSError as error:
+            logger.error("Labels are lost: %s", error)
+            return left
+        logger.warning("The disk refuses %d labels: they are in %s, and back at the next start.", len(left), path)
+        return ()
 
     def _at_rest(self) -> bool:
         written = not self._unwritten or self._troubled
@@ -162,7 +177,19 @@ class LabelWriter:
             self._journal = Journal(self._path)
             if self._journal.notice:
                 self._on_trouble(self._journal.notice)
+            if self._path is None:
+                self._bring_back(self._journal)
         return self._journal
+
+    def _bring_back(self, journal: Journal) -> None:
+        """Take what a full disk had refused at the end of an earlier program; what cannot be taken stays there."""
+        try:
+            count = bring_back(journal)
+        except OSError as error:
+            logger.warning("Rescued labels could not be taken into the journal: %s", error)
+            return
+        if count:
+            logger.info("%d rescued labels are in the journal now.", count)
 
     def _complain(self, error: OSError, count: int) -> None:
         if self._troubled:

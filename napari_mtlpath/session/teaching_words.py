@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 MINUTE = 60.0
 HOUR = 3600.0
+MOVES = "In the mode 'shared' all tasks change: before you save, a table shows how far, and Discard takes it back."
 SHORT_HASH = 12
 """Letters of a hash that are shown; the whole is in the tooltip."""
 
@@ -156,7 +157,7 @@ def delta_rows(view: TeachingView) -> tuple[DeltaRow, ...]:
     )
 
 
-def start_hint(*, model: bool, tasks: "Sequence[Task]", labels: int, busy: bool) -> str:
+def start_hint(*, model: bool, tasks: "Sequence[Task]", labels: int, busy: bool, shared: bool = False) -> str:
     """Return what is missing before anything can be taught, or what Start will do.
 
     Parameters
@@ -169,6 +170,8 @@ def start_hint(*, model: bool, tasks: "Sequence[Task]", labels: int, busy: bool)
         Of all of them.
     busy
         Whether something is being taught.
+    shared
+        Whether what all tasks use would learn, too.
     """
     if busy:
         return ""
@@ -180,7 +183,8 @@ def start_hint(*, model: bool, tasks: "Sequence[Task]", labels: int, busy: bool)
     if labels == 0:
         return f"Label some tiles for {first} in the Tasks section; then Start teaches it."
     together = f" together with {', '.join(others)}," if others else ""
-    return f"Ready to teach {first}{together} from {labels:,} label{'' if labels == 1 else 's'}."
+    ready = f"Ready to teach {first}{together} from {labels:,} label{'' if labels == 1 else 's'}."
+    return f"{ready} {MOVES}" if shared else ready
 
 
 _ORIGINS = {

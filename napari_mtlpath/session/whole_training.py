@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+SHOWN = {"auc": "AUC", "r2": "R2", "macro_f1": "macro-F1"}
+"""What a person calls a figure."""
+
 FLOORS = {"auc": 0.5, "r2": 0.0}
 """What the trivial answer scores, where that is the same for every table."""
 
@@ -208,7 +211,7 @@ def sign_of(report: "TrainingReport") -> TrainingSign:
     for figure, value in report.metrics.items():
         task, _, name = figure.rpartition(" ")
         if task and math.isfinite(value):
-            scores[task], names[task] = value, name.upper()
+            scores[task], names[task] = value, SHOWN.get(name, name)
             if name in FLOORS:
                 floors[task] = FLOORS[name]
     return TrainingSign(

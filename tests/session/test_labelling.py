@@ -7,6 +7,7 @@ import pytest
 from label_fakes import SIDE, LabelSlide, label_model, put_features
 from session_fakes import FakeAnalysis
 
+from napari_mtlpath import folders
 from napari_mtlpath.features.store import FeatureStore
 from napari_mtlpath.review.events import Origin
 from napari_mtlpath.review.journal import Journal, JournalError
@@ -200,6 +201,26 @@ def test_a_disk_that_refuses_is_said_once_and_loses_nothing(windows, monkeypatch
     broken.clear()
     window.close()
     assert list(windows().labels.labels.tiles) == [3, 4]
+
+
+def test_labels_that_a_full_disk_refuses_to_the_end_are_back_at_the_next_start(window, windows, monkeypatch):
+    home = folders.data_folder()
+
+    def append(self, events):
+        if self.path.parent == home:
+            raise JournalError("The disk is full.")
+        written(self, events)
+
+    written = Journal.append
+    with monkeypatch.context() as full:
+        full.setattr(Journal, "append", append)
+        window.labels.label_tiles([3, 4], 1.0)
+        window.labels.settle()
+        window.close()
+    (rescued,) = folders.cache_folder().glob("mtlpath-labels-*.sqlite")
+    again = windows()
+    assert list(again.labels.labels.tiles) == [3, 4]
+    assert not rescued.exists()
 
 
 def test_a_lesson_is_made_from_labels_and_cached_embeddings(window):

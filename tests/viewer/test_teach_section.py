@@ -229,6 +229,7 @@ def test_settings_show_where_they_matter(bench):
     assert not shown.child("teach-setting-distillation").isVisible()
     mode.setCurrentText("shared")
     shown.until(balancer.isVisible)
+    assert "all tasks change" in shown.text("teach-hint")
     balancer.setCurrentText("uncert+cagrad")
     shown.click("teach-start")
     mode.setCurrentText("isolated")

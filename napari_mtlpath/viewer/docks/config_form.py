@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from magicgui.widgets import create_widget
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_mtlpath.session.config_fields import ConfigField
@@ -19,7 +19,7 @@ DIGITS = 6
 
 
 class ConfigForm(QWidget):
-    """One widget per setting, with its meaning as tooltip.
+    """One widget per setting, with its meaning as tooltip; settings without an effect at the moment are hidden.
 
     Parameters
     ----------
@@ -28,6 +28,8 @@ class ConfigForm(QWidget):
     fields
         The settings.
     """
+
+    changed = Signal()
 
     def __init__(self, name: str, fields: Sequence[ConfigField]) -> None:
         super().__init__()
@@ -51,7 +53,7 @@ class ConfigForm(QWidget):
             describe(label, f"{name}-{field.name}-label", field.help)
             self._labels[field.name] = label
             form.addRow(label, native)
-            self._widgets[field.name].changed.connect(lambda _: self._show_what_matters())
+            self._widgets[field.name].changed.connect(lambda _: self._hear())
         defaults = QPushButton("Defaults")
         describe(defaults, f"{name}-defaults", "Set everything as it was at first.")
         defaults.clicked.connect(self.reset)
@@ -66,6 +68,10 @@ class ConfigForm(QWidget):
         """The settings that differ from their defaults and have an effect."""
         values = {name: widget.value for name, widget in self._widgets.items() if self._matters(name)}
         return {name: value for name, value in values.items() if value != self._fields[name].default}
+
+    def _hear(self) -> None:
+        self._show_what_matters()
+        self.changed.emit()
 
     def _matters(self, name: str) -> bool:
         condition = self._fields[name].matters_when

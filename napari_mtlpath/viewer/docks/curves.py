@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+# Half a second, when the panel is opened: in a thread beside a running event loop its Qt classes crash PySide6.
+from pyqtgraph import PlotWidget, mkPen
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mtlpath.session.teaching_view import CurvePoint, TeachingView
 from napari_mtlpath.session.teaching_words import title_of
-from napari_mtlpath.viewer.docks.errand import send_for
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 from napari_mtlpath.viewer.docks.theme import line_colour, text_colour
 
@@ -20,11 +21,14 @@ HEIGHT = 116
 AXIS_WIDTH = 34
 """Screen pixels for the numbers of the vertical axis, so that both plots begin at the same place."""
 
+LOWEST = -0.5
+"""Where the plot of scores ends: an R2 has no lowest value, and one of -10 would flatten every other line."""
+
 SOLID, DASHED, DOTTED = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine
 
 
 class Curves(QWidget):
-    """Draws the points of a teaching. The plotting library is loaded in a thread when there is something to draw.
+    """Draws the points of a teaching; the plots are made when there is something to draw.
 
     Parameters
     ----------
@@ -37,7 +41,6 @@ class Curves(QWidget):
         self.setObjectName(f"{name}-curves")
         self._name = name
         self._view = TeachingView()
-        self._asked = False
         self._losses: _Plot | None = None
         self._scores: _Plot | None = None
         self._key = PlainLabel(f"{name}-curves-key", tooltip="What the lines mean.")
@@ -63,9 +66,8 @@ class Curves(QWidget):
         if not view.points:
             return
         if self._losses is None:
-            self._load()
-        else:
-            self._draw()
+            self._make()
+        self._draw()
 
     def changeEvent(self, event: QEvent) -> None:
         """Draw in the colours of another theme."""
@@ -73,18 +75,14 @@ class Curves(QWidget):
         if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange) and self._view.points:
             self._draw()
 
-    def _load(self) -> None:
-        if not self._asked:
-            self._asked = True
-            send_for(self, _import_plots, on_done=lambda _: self._make())
-
     def _make(self) -> None:
         self._losses = _Plot(f"{self._name}-losses", "Loss", "Loss by step: training (dashed), held out (solid).")
-        self._scores = _Plot(f"{self._name}-scores", "AUC", "Scores on held-out labels; dotted: the trivial answer.")
+        self._scores = _Plot(
+            f"{self._name}-scores", "AUC", "Scores on held-out labels; dotted: the trivial answer.", lowest=LOWEST
+        )
         layout = self.layout()
         layout.insertWidget(0, self._losses.widget)
         layout.insertWidget(1, self._scores.widget)
-        self._draw()
 
     def _draw(self) -> None:
         if self._losses is None or self._scores is None:
@@ -92,7 +90,7 @@ class Curves(QWidget):
         points, view = self._view.points, self._view
         tasks = list(dict.fromkeys(name for point in points for name in (*point.validation_losses, *point.losses)))
         self._losses.begin(self)
-        self._scores.begin(self, title=next(iter(view.score_names.values()), "AUC"))
+        self._scores.begin(self, title=", ".join(sorted(set(view.score_names.values()))) or "AUC")
         for number, task in enumerate(tasks):
             colour = line_colour(self, number)
             self._losses.line(f"{task} training", _series(points, task, "losses"), colour, DASHED)
@@ -130,27 +128,25 @@ def _series(points: Iterable[CurvePoint], task: str, kind: str) -> list[tuple[fl
     return found
 
 
-def _import_plots() -> None:
-    """Load the plotting library, which takes half a second."""
-    import pyqtgraph  # noqa: F401
+class _StillPlot(PlotWidget):
+    """Lets the wheel over it scroll the panel."""
+
+    def wheelEvent(self, event: "QWheelEvent") -> None:
+        event.ignore()
 
 
 class _Plot:
-    """One small plot without mouse or menu: the wheel over it scrolls the panel."""
+    """One small plot without mouse or menu."""
 
-    def __init__(self, name: str, title: str, tooltip: str) -> None:
-        from pyqtgraph import PlotWidget
-
-        class Still(PlotWidget):
-            def wheelEvent(self, event: "QWheelEvent") -> None:
-                event.ignore()
-
-        self.widget = Still(background=None)
+    def __init__(self, name: str, title: str, tooltip: str, *, lowest: float | None = None) -> None:
+        self.widget = _StillPlot(background=None)
         describe(self.widget, name, tooltip)
         self.widget.setFixedHeight(HEIGHT)
         # Else the view keeps the ground of the theme that it was made in.
         self.widget.setStyleSheet("background: transparent; border: none;")
         self.widget.setMouseEnabled(x=False, y=False)
+        if lowest is not None:
+            self.widget.setLimits(yMin=lowest)
         self.widget.setMenuEnabled(False)
         self.widget.hideButtons()
         self.widget.getAxis("left").setWidth(AXIS_WIDTH)
@@ -166,8 +162,6 @@ class _Plot:
 
     def begin(self, owner: QWidget, *, title: str = "") -> None:
         """Start a drawing in the owner's colours."""
-        from pyqtgraph import mkPen
-
         colour = text_colour(owner)
         self._fresh.clear()
         for side in ("left", "bottom"):
@@ -178,8 +172,6 @@ class _Plot:
 
     def line(self, name: str, series: Sequence[tuple[float, float]], colour: str, style: Qt.PenStyle) -> None:
         """Draw a line, or draw it anew; one of a single point is a dot."""
-        from pyqtgraph import mkPen
-
         self._fresh.add(name)
         if name not in self._lines:
             self._lines[name] = self.widget.plot([], [])

@@ -27,7 +27,16 @@ from napari_mtlpath.viewer.docks.teach_together import TeachTogether
 from napari_mtlpath.viewer.docks.train_form import TrainForm
 from napari_mtlpath.viewer.docks.value_bar import ValueBar
 
-FIRST = ("mode", "balancer", "steps", "learning_rate", "validation_share", "patience", "distillation")
+FIRST = (
+    "mode",
+    "balancer",
+    "distillation",
+    "distillation_weight",
+    "steps",
+    "learning_rate",
+    "validation_share",
+    "patience",
+)
 """The settings that are changed most, above the others."""
 
 
@@ -97,6 +106,10 @@ class TeachForm(QWidget):
         """What Start teaches, the task that is labelled now first."""
         return (self._task, *self._together.chosen) if self._task is not None else ()
 
+    @property
+    def _is_shared(self) -> bool:
+        return self._settings is not None and self._settings.changes.get("mode") == "shared"
+
     def _try(self, verb: Callable[[], object]) -> None:
         try:
             verb()
@@ -144,6 +157,7 @@ class TeachForm(QWidget):
     def _make_form(self, fields: tuple[ConfigField, ...]) -> None:
         if self._settings is None:
             self._settings = ConfigForm("teach-setting", fields)
+            self._settings.changed.connect(self._show)
             self._options.layout().insertWidget(0, self._settings)
 
     def _choose_end(self, finish: bool) -> None:
@@ -165,7 +179,7 @@ class TeachForm(QWidget):
         phase, busy = view.phase, view.phase.busy
         model = session.slide_model is not None
         labels = self._labels and self._labels + self._together.labels
-        hint = start_hint(model=model, tasks=self._wanted, labels=labels, busy=busy)
+        hint = start_hint(model=model, tasks=self._wanted, labels=labels, busy=busy, shared=self._is_shared)
         self._hint.say(session.unteachable or hint)
         self._together.enable(not busy)
         self._start.setEnabled(not busy and model and self._labels > 0)

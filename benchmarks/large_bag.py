@@ -20,7 +20,7 @@ import torch
 from benchmarks.harness import Goal, write_json
 from napari_mtlpath.tasks import Classification, Regression
 from napari_mtlpath.training.losses.supervised import task_losses
-from napari_mtlpath.zoo.load import AGGREGATORS
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 
 FEATURES = 768
 TASKS = (

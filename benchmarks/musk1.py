@@ -35,7 +35,7 @@ from benchmarks.harness import Goal, write_json
 from napari_mtlpath.nn.outputs import auxiliary_losses
 from napari_mtlpath.tasks import Classification
 from napari_mtlpath.training.losses.supervised import task_loss
-from napari_mtlpath.zoo.load import AGGREGATORS
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 
 FILE = Path("mil") / "musk1.npz"
 SHA256 = "aa3ff63e6fb9d2aea23a8576b2c4c6597e081ed2b3b3735a5626767c442d0554"

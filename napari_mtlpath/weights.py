@@ -13,6 +13,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from napari_mtlpath.files import replacing
+from napari_mtlpath.hashes import file_sha256 as file_sha256  # callers know both from here, too
+from napari_mtlpath.weights_file import WeightsError as WeightsError
+from napari_mtlpath.weights_file import check_no_pickle, check_promise
 
 MAX_HEADER_BYTES = 4 * 2**20
 """A header of 20,000 tensors takes some 2 MB; parsing one of 1.2 million takes a minute."""
@@ -23,9 +26,6 @@ MAX_TENSORS = 20_000
 MAX_TABLE_ROWS = 12
 """Rows of the table of differences that one message shows."""
 
-PICKLE_SUFFIXES = frozenset({".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib"})
-PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-
 DTYPE_BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
     "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
@@ -33,10 +33,6 @@ DTYPE_BYTES = {
 """Bytes per element of the dtypes of the safetensors format that torch can hold."""
 
 FLOAT16_MAX = 65504.0
-
-
-class WeightsError(ValueError):
-    """A file of weights is refused; the message says what was expected, found and what to do."""
 
 
 def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
@@ -63,11 +59,8 @@ def read_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
     check_no_pickle(path)
     header, data_bytes = _read_header(path)
     _check_layout(path, header, data_bytes)
-    if sha256 is not None and (found := file_sha256(path)) != sha256:
-        raise WeightsError(
-            f"The weights {path.name!r} are damaged or were changed: expected SHA-256 {sha256[:12]}…, "
-            f"found {found[:12]}…. Get the model again from where it came."
-        )
+    if sha256 is not None:
+        check_promise(path, expected=sha256, found=file_sha256(path))
     try:
         with safe_open(path, framework="pt", device="cpu") as stored:
             state = {name: _widen(stored.get_tensor(name)) for name in header}
@@ -140,30 +133,11 @@ def check_fit(module: nn.Module, state: Mapping[str, Tensor], *, what: str) -> N
         )
 
 
-def check_no_pickle(path: Path) -> None:
-    """Raise WeightsError if `path` is a pickle by its suffix or its first bytes; nothing of it is run."""
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no weights file {path.name!r} in {path.parent}.")
-    with path.open("rb") as file:
-        start = file.read(4)
-    if path.suffix.lower() in PICKLE_SUFFIXES or start.startswith(PICKLE_STARTS):
-        raise WeightsError(
-            f"The weights {path.name!r} are a pickle, which can run code, so they are refused. "
-            "Ask for, or convert them to, safetensors (safetensors.torch.save_file)."
-        )
-
-
 def check_finite(state: Mapping[str, Tensor], *, what: str) -> None:
     """Raise WeightsError naming the first tensor that holds NaN or infinity."""
     for name, tensor in state.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise WeightsError(f"{what} are not finite in layer {name!r} (NaN or infinity). Train or download again.")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def state_sha256(state: Mapping[str, Tensor], *, description: Mapping[str, Any]) -> str:

@@ -13,8 +13,9 @@ from napari_mtlpath.training.teaching.config import TeachConfig, parse_teach_con
 from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
 from napari_mtlpath.training.teaching.report import TeachReport
 from napari_mtlpath.training.teaching.teach import teach
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 from napari_mtlpath.zoo.card import ModelCard
-from napari_mtlpath.zoo.load import AGGREGATORS, load_model
+from napari_mtlpath.zoo.load import load_model
 from napari_mtlpath.zoo.model import SlideModel
 from napari_mtlpath.zoo.save import save_model
 

@@ -113,7 +113,8 @@ def test_a_slide_model_loads_on_the_cpu_and_answers_every_task(folder: Path) -> 
     model = load_model(folder, device="cpu")
     side = model.encoder.tile_px
     generator = torch.Generator().manual_seed(0)
-    features = model.embed(torch.randint(0, 256, (4, side, side, 3), dtype=torch.uint8, generator=generator))
+    tiles = torch.randint(0, 256, (4, side, side, 3), dtype=torch.uint8, generator=generator)
+    features = torch.from_numpy(model.embed(tiles.numpy()))
     coordinates = torch.rand(4, 2, generator=generator) * 1000
     with torch.inference_mode():
         answers = model.aggregator(features, coordinates).tasks

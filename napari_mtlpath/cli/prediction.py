@@ -137,7 +137,7 @@ def _predict(
         slide_fingerprint=slide.fingerprint,
         model=model.card.name,
         model_digest=model.digest,
-        backend=model.encoder.backend,
+        backend=model.backend,
         parameters={"mpp": slide.resolution.mpp, "grid": grid.key, "tile": grid.spec.key, "colour": str(slide.colour)},
     )
     folder = folder_for(wishes.root, slide=slide.name, fingerprint=slide.fingerprint)

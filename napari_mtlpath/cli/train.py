@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_mtlpath.training.config.train_config import TrainConfig
-    from napari_mtlpath.zoo.device import Device
+    from napari_mtlpath.zoo.device import TorchDevice
 
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -91,7 +91,9 @@ def start(
     _train(settings, out=out, data=folders, place=place, resume=resume)
 
 
-def _train(settings: "TrainConfig", *, out: Path | None, data: tuple[Path, ...], place: "Device", resume: bool) -> None:
+def _train(
+    settings: "TrainConfig", *, out: Path | None, data: tuple[Path, ...], place: "TorchDevice", resume: bool
+) -> None:
     from napari_mtlpath.folders import data_folder
     from napari_mtlpath.training.loop.distributed import leads
     from napari_mtlpath.training.loop.event_log import HINT, is_available

@@ -10,7 +10,7 @@ from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.units import Microns
 
 if TYPE_CHECKING:
-    from napari_mtlpath.encoders.encoder import Encoder
+    from napari_mtlpath.encoders.tile_encoder import TileEncoder
 
 REVISION = 1
 """Counted up whenever files made earlier must be made anew."""
@@ -121,7 +121,7 @@ def recipe_for(
     )
 
 
-def computed_encoder(name: str, *, device: str, backend: Backend) -> "Encoder":
+def computed_encoder(name: str, *, device: str, backend: Backend) -> "TileEncoder":
     """Load an encoder as a backend computes it on a device; errors as for :func:`recipe_for`."""
     from napari_mtlpath.encoders.computing import encoder_for
     from napari_mtlpath.encoders.load import build_encoder, find_encoder_card

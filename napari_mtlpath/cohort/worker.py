@@ -18,7 +18,7 @@ from napari_mtlpath.slides.foreign_errors import FOREIGN_ERRORS
 if TYPE_CHECKING:
     import torch
 
-    from napari_mtlpath.encoders.encoder import Encoder
+    from napari_mtlpath.encoders.tile_encoder import TileEncoder
     from napari_mtlpath.inference.bag import Bag
     from napari_mtlpath.inference.plan import AnalysisPlan
     from napari_mtlpath.slides.slide import Slide
@@ -169,7 +169,7 @@ class _Encoding:
     """An encoder with its tiles, as :func:`embed_slide` takes it."""
 
     card: _Card
-    encoder: "Encoder"
+    encoder: "TileEncoder"
     device: "torch.device"
     readers: int | None
 

@@ -1,33 +1,30 @@
 """An encoder computed by torch, or by OpenVINO from a converted network that is kept in the user's cache folder."""
 
 import importlib.util
-import json
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from napari_mtlpath.encoders.backend import Backend
 from napari_mtlpath.encoders.cards import ENCODER_FILE, ENCODER_WEIGHTS, EncoderCard
-from napari_mtlpath.encoders.encoder import Encoder
-from napari_mtlpath.encoders.openvino_encoder import OpenvinoEncoder, OpenvinoRefused, convert, verified
-from napari_mtlpath.files import replacing, replacing_folder
-from napari_mtlpath.folders import cache_folder
+from napari_mtlpath.encoders.network_cache import FACTS_FILE, network_folder, read_facts, write_facts
+from napari_mtlpath.encoders.openvino_encoder import OpenvinoEncoder, OpenvinoRefused
+from napari_mtlpath.encoders.tile_encoder import TileEncoder
+from napari_mtlpath.files import replacing_folder
+from napari_mtlpath.hashes import description_sha256, file_sha256
+from napari_mtlpath.processors import Processor
 from napari_mtlpath.slides.foreign_errors import FOREIGN_ERRORS, brief
-from napari_mtlpath.weights import file_sha256, state_sha256
 
-FACTS_FILE = "facts.json"
 DEPENDS_ON = ("napari-mtlpath", "openvino", "torch", "timm")
 """Packages whose version may change an encoder's features."""
-
-KEY_LETTERS = 32
 
 logger = logging.getLogger(__name__)
 
 
-def encoder_for(backend: Backend, *, card: EncoderCard, device: torch.device, build: Callable[[], Encoder]) -> Encoder:
+def encoder_for(
+    backend: Backend, *, card: EncoderCard, device: Processor, build: Callable[[], TileEncoder]
+) -> TileEncoder:
     """Return an encoder that is computed by a backend.
 
     The converted network is kept in the user's cache folder. Where it is there already, torch's is not built at all.
@@ -67,12 +64,12 @@ def encoder_for(backend: Backend, *, card: EncoderCard, device: torch.device, bu
         return build()
 
 
-def _through_openvino(card: EncoderCard, build: Callable[[], Encoder]) -> OpenvinoEncoder:
+def _through_openvino(card: EncoderCard, build: Callable[[], TileEncoder]) -> OpenvinoEncoder:
     source, encoder = _source(card), None
     if source is None:
         encoder = build()
         source = encoder.digest
-    folder = cache_folder() / "openvino" / source[:KEY_LETTERS]
+    folder = network_folder(source)
     made = _kept(folder, source)
     if made is None:
         made = _made(encoder if encoder is not None else build(), folder, source)
@@ -90,14 +87,14 @@ def _source(card: EncoderCard) -> str | None:
         "promised": card.sha256,
         "versions": {package: version(package) for package in DEPENDS_ON},
     }
-    return state_sha256({}, description=description)
+    return description_sha256(description)
 
 
 def _kept(folder: Path, source: str) -> OpenvinoEncoder | None:
     """Return the encoder that an earlier run has put into a folder; None where there is none that still works."""
     try:
-        facts = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-        if facts.pop("source") != source:
+        facts = read_facts(folder, source=source)
+        if facts is None:
             return None
         refused = facts.pop("refused", "")
         if not refused:
@@ -110,7 +107,12 @@ def _kept(folder: Path, source: str) -> OpenvinoEncoder | None:
     raise OpenvinoRefused(refused)
 
 
-def _made(encoder: Encoder, folder: Path, source: str) -> OpenvinoEncoder:
+def _made(encoder: TileEncoder, folder: Path, source: str) -> OpenvinoEncoder:
+    """Convert torch's encoder, which is the only time that torch is imported here."""
+    from napari_mtlpath.encoders.conversion import convert, verified
+    from napari_mtlpath.encoders.encoder import Encoder
+
+    assert isinstance(encoder, Encoder)  # what torch does not compute needs no converting
     facts: dict[str, object] = {"source": source}
     try:
         with replacing_folder(folder) as temporary:
@@ -119,12 +121,7 @@ def _made(encoder: Encoder, folder: Path, source: str) -> OpenvinoEncoder:
         # Compiled where it stays: OpenVINO finds compiled code by the network's path.
         made = verified(encoder, folder)
     except OpenvinoRefused as error:
-        _write(folder, facts | {"refused": str(error)})
+        write_facts(folder, facts | {"refused": str(error)})
         raise
-    _write(folder, facts | made.facts())
+    write_facts(folder, facts | made.facts())
     return made
-
-
-def _write(folder: Path, facts: dict[str, object]) -> None:
-    with replacing(folder / FACTS_FILE) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")

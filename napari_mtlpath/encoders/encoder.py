@@ -4,49 +4,44 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_mtlpath.units import TilePixels
+from napari_mtlpath.encoders.tile_encoder import TileEncoder
+from napari_mtlpath.processors import Processor
 
 
-class Encoder(ABC):
-    """Tile -> embedding. Built by its family from a card; holds its own preprocessing.
+class Encoder(TileEncoder):
+    """An encoder that torch computes. Built by its family from a card; holds its own preprocessing.
 
     Attributes
     ----------
-    name
-        The card's name, such as ``"levit-wbc"``.
-    features
-        Length of the embedding.
-    tile_px
-        Side in pixels of the tiles that it takes.
-    digest
-        SHA-256 (hex) over weights, architecture and preprocessing: part of every feature key.
     module
-        The torch module, in eval mode; its forward takes uint8 tiles too. Empty where torch does not compute it.
-    base_digest
-        The digest that the encoder has in torch; its own except where other arithmetic stands for torch's.
-    backend
-        What computes it, in words.
+        The torch module, in eval mode; its forward takes uint8 tiles too.
+    device
+        Where it is.
     """
 
-    name: str
-    features: int
-    tile_px: TilePixels
-    digest: str
     module: nn.Module
-    backend: str = "torch"
+    device: torch.device = torch.device("cpu")
 
-    @property
-    def base_digest(self) -> str:
-        """The digest that the encoder has in torch."""
-        return self.digest
-
-    def to(self, device: torch.device) -> None:
+    def to(self, device: Processor) -> None:
         """Move the network to a device."""
-        self.module.to(device)
+        self.device = torch.device(str(device))
+        self.module.to(self.device)
+
+    def embed_pixels(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed RGB tiles [tile, y, x, 3] on the encoder's device; float32 [tile, feature]."""
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.ascontiguousarray(tiles))
+            if self.device.type == "cuda":
+                batch = batch.pin_memory()
+            features = self.embed(batch.to(self.device, non_blocking=True))
+            found: NDArray[np.float32] = features.to("cpu", torch.float32).numpy()
+        return found
 
     @abstractmethod
     def embed(self, tiles: UInt8[Tensor, "tile y x 3"]) -> Float[Tensor, "tile feature"]:

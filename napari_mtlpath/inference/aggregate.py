@@ -1,15 +1,15 @@
 """From embeddings to answers: the one path that the viewer and the command line share, so that numbers agree."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from napari_mtlpath.evaluation.class_sets import read_class_sets
 from napari_mtlpath.inference.calibration import calibrated
 from napari_mtlpath.inference.heatmap import heatmaps_of, mask_on_grid
 from napari_mtlpath.inference.inputs import AnalysedSlide, AnalysisModel
+from napari_mtlpath.inference.probabilities import sigmoid, softmax
 from napari_mtlpath.inference.results import PossibleClasses, Scope, SlideResult, TaskResult, ValueWord
-from napari_mtlpath.nn.outputs import BagOutput
+from napari_mtlpath.nn.answers import BagAnswer
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.tiles.grid import TileGrid
 
@@ -55,7 +55,7 @@ def aggregate(
         raise ValueError("A model needs at least one tile; found none. Is there a readable tile on the tissue?")
     ascending = np.argsort(indices, kind="stable")
     indices, features = indices[ascending], features[ascending]
-    output = _forward(model, indices, features, grid)
+    output = model.answer_bag(np.ascontiguousarray(features, np.float32), grid.centres_um(indices).astype(np.float32))
     complete = len(indices) + unreadable >= total
     answers = tuple(_task_result(model, task, output, complete=complete) for task in model.tasks)
     return SlideResult(
@@ -87,18 +87,9 @@ def _unjudged(model: AnalysisModel) -> frozenset[str]:
     return frozenset(task.name for task in model.tasks).difference(model.card.tile_labels)
 
 
-def _forward(
-    model: AnalysisModel, indices: NDArray[np.integer], features: NDArray[np.float32], grid: TileGrid
-) -> BagOutput:
-    bag = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)).to(model.device)
-    centres = torch.from_numpy(grid.centres_um(indices).astype(np.float32)).to(model.device)
-    with torch.inference_mode():
-        return model.aggregator(bag, centres, explain=True)
-
-
-def _task_result(model: AnalysisModel, task: Task, output: BagOutput, *, complete: bool) -> TaskResult:
-    logits = output.tasks[task.name].logits.detach().to("cpu", torch.float64)
-    if not bool(torch.isfinite(logits).all()):
+def _task_result(model: AnalysisModel, task: Task, output: BagAnswer, *, complete: bool) -> TaskResult:
+    logits = output.tasks[task.name].logits
+    if not np.isfinite(logits).all():
         raise ValueError(f"Model {model.card.name!r} gave no finite answer to task {task.name!r}. Check its weights.")
     scope = Scope.TILES if task.name in model.card.tile_tasks else Scope.SLIDE
     if isinstance(task, Regression):
@@ -107,10 +98,10 @@ def _task_result(model: AnalysisModel, task: Task, output: BagOutput, *, complet
     parameters = model.card.calibration.get(task.name)
     logits = calibrated(logits, parameters)
     if task.is_binary:
-        positive = float(torch.sigmoid(logits[0]))
+        positive = float(sigmoid(logits[:1])[0])
         value, class_values = positive, (1.0 - positive, positive)
     else:
-        value, class_values = None, tuple(torch.softmax(logits, dim=0).tolist())
+        value, class_values = None, tuple(softmax(logits).tolist())
     return TaskResult(
         task=task,
         value=value,

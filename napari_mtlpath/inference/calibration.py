@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 
-def calibrated(logits: Tensor, parameters: Mapping[str, Any] | None) -> Tensor:
+def calibrated(logits: NDArray[np.float64], parameters: Mapping[str, Any] | None) -> NDArray[np.float64]:
     """Return the logits after a task's calibration; without one, unchanged.
 
     Parameters

@@ -1,15 +1,14 @@
 """Tiles through the encoder, and what to do when memory runs out."""
 
 import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from napari_mtlpath.inference.inputs import EncodingModel
+from napari_mtlpath.processors import Processor, computing_threads, usable_cores, use_threads
 
 SMALLEST_BATCH = 2
 """A tile alone takes another path through the matrix products and differs in the last bit; from two tiles on a tile's
@@ -41,12 +40,7 @@ def encode(model: EncodingModel, tiles: NDArray[np.uint8]) -> NDArray[np.float32
     count = len(tiles)
     if count < SMALLEST_BATCH:
         tiles = np.concatenate([tiles] * SMALLEST_BATCH)
-    with torch.inference_mode():
-        batch = torch.from_numpy(np.ascontiguousarray(tiles))
-        if model.device.type == "cuda":
-            batch = batch.pin_memory()
-        features = model.encoder.embed(batch.to(model.device, non_blocking=True))
-        array = features[:count].to("cpu", torch.float32).numpy()
+    array = model.encoder.embed_pixels(tiles)[:count]
     if not np.isfinite(array).all():
         raise ValueError(
             f"The encoder of model {model.card.name!r} gave values that are not finite. Check its weights."
@@ -97,31 +91,31 @@ def short_of_memory(model: EncodingModel, size: int) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the batch was too large for the memory."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's: it is a RuntimeError
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY_WORDS)
 
 
-def default_readers(device: torch.device) -> int:
+def default_readers(device: Processor) -> int:
     """Return how many threads read tiles: few beside a CPU encoder, which needs the cores itself."""
-    cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return max(1, cores // 4) if device.type == "cpu" else min(8, max(2, cores - 1))
 
 
-def scan_readers(device: torch.device) -> int:
+def scan_readers(device: Processor) -> int:
     """Return how many threads read tiles of a whole slide: beside a CPU encoder two at least; they sleep when ahead."""
     return max(2, default_readers(device))
 
 
 @contextlib.contextmanager
-def compute_threads(device: torch.device) -> Iterator[None]:
+def compute_threads(device: Processor) -> Iterator[None]:
     """Leave cores to the reader threads while a CPU encoder runs: both spinning for one core costs 1.3 to 1.5 x."""
     if device.type != "cpu":
         yield
         return
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before - default_readers(device)))
+    before = computing_threads()
+    use_threads(max(1, before - default_readers(device)))
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        use_threads(before)

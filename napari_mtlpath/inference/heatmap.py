@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
+from napari_mtlpath.inference.probabilities import sigmoid, softmax
+from napari_mtlpath.nn.answers import BagAnswer, TaskAnswer
 from napari_mtlpath.tasks import Classification, Task
 from napari_mtlpath.tiles.grid import TileGrid
 
@@ -80,7 +79,7 @@ def placement(grid: TileGrid, mpp: tuple[float, float]) -> Placement:
 
 
 def heatmaps_of(
-    output: BagOutput,
+    output: BagAnswer,
     indices: NDArray[np.integer],
     grid: TileGrid,
     *,
@@ -112,21 +111,21 @@ def heatmaps_of(
     return heatmaps
 
 
-def on_grid(values: Tensor, indices: NDArray[np.integer], grid: TileGrid) -> NDArray[np.float32]:
+def on_grid(values: NDArray[np.floating], indices: NDArray[np.integer], grid: TileGrid) -> NDArray[np.float32]:
     """Spread values [tile] over the grid, NaN elsewhere."""
     spread = np.full(len(grid), np.nan, dtype=np.float32)
-    spread[indices] = values.detach().to("cpu", torch.float32).numpy()
+    spread[indices] = values
     return spread.reshape(grid.shape)
 
 
-def mask_on_grid(selected: Tensor, indices: NDArray[np.integer], grid: TileGrid) -> NDArray[np.bool_]:
+def mask_on_grid(selected: NDArray[np.bool_], indices: NDArray[np.integer], grid: TileGrid) -> NDArray[np.bool_]:
     """Spread a choice of tiles [tile] over the grid, False elsewhere."""
     spread = np.zeros(len(grid), dtype=np.bool_)
-    spread[indices] = selected.detach().cpu().numpy()
+    spread[indices] = selected
     return spread.reshape(grid.shape)
 
 
-def _values_of(answer: TaskOutput, task: Task) -> dict[HeatmapKind, Tensor]:
+def _values_of(answer: TaskAnswer, task: Task) -> dict[HeatmapKind, NDArray[np.float32]]:
     values = {}
     if answer.routing is not None:
         values[HeatmapKind.ROUTING] = answer.routing * len(answer.routing)
@@ -137,10 +136,10 @@ def _values_of(answer: TaskOutput, task: Task) -> dict[HeatmapKind, Tensor]:
     return values
 
 
-def _tile_answers(tile_logits: Tensor, logits: Tensor, task: Task) -> Tensor:
+def _tile_answers(tile_logits: NDArray[np.float32], logits: NDArray[np.float64], task: Task) -> NDArray[np.float32]:
     if not isinstance(task, Classification):
         return tile_logits[:, 0]
     if task.is_binary:
-        return torch.sigmoid(tile_logits[:, 0])
+        return sigmoid(tile_logits[:, 0])
     # More than two classes: how much each tile speaks for the slide's own answer.
-    return torch.softmax(tile_logits, dim=1)[:, int(logits.argmax())]
+    return softmax(tile_logits)[:, int(logits.argmax())]

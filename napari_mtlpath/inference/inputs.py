@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from napari_mtlpath.encoders.encoder import Encoder
-from napari_mtlpath.nn.aggregator import Aggregator
+from napari_mtlpath.encoders.tile_encoder import TileEncoder
+from napari_mtlpath.nn.answers import BagAnswer
+from napari_mtlpath.processors import Processor
 from napari_mtlpath.tasks import Task
 from napari_mtlpath.tiles.spec import Resampling, TileSpec
 
@@ -123,11 +123,11 @@ class EncodingModel(Protocol):
         """Whose tiles, and which."""
 
     @property
-    def encoder(self) -> Encoder:
+    def encoder(self) -> TileEncoder:
         """Tile -> embedding."""
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Processor:
         """Where the weights are."""
 
 
@@ -139,9 +139,8 @@ class AnalysisModel(EncodingModel, Protocol):
     def card(self) -> AnalysisCard:
         """Description of the model."""
 
-    @property
-    def aggregator(self) -> Aggregator:
-        """Bag -> task outputs."""
+    def answer_bag(self, features: NDArray[np.float32], centres: NDArray[np.float32]) -> BagAnswer:
+        """Answer for a bag of embeddings [tile, feature] with centres in microns [tile, 2]."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:

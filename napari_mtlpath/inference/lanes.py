@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from napari_mtlpath.inference.encode import Embedded, encode_within_memory
 from napari_mtlpath.inference.inputs import EncodingModel
+from napari_mtlpath.processors import Processor, computing_threads, use_threads
 
 MOST_LANES = 16
 """Beyond, a lane gets more cores instead: each lane costs the memory of a batch, and Python's lock is one for all."""
@@ -50,15 +50,15 @@ class LanePlan:
     threads: int
 
     @classmethod
-    def on(cls, device: torch.device) -> "LanePlan":
-        """Share out the threads that torch may use now: one per lane on a CPU, a single lane on other devices.
+    def on(cls, device: Processor) -> "LanePlan":
+        """Share out the computing threads: one per lane on a CPU, a single lane on other devices.
 
         Threads that share one batch wait for each other after every layer, spinning; where the reader threads or other
         programs want the cores as well, that costs many times what it gains. A lane waits for nobody.
         """
         if device.type != "cpu":
             return cls(lanes=1, threads=0)
-        threads = torch.get_num_threads()
+        threads = computing_threads()
         lanes = min(threads, MOST_LANES)
         return cls(lanes=lanes, threads=max(1, threads // lanes))
 
@@ -128,13 +128,13 @@ class Lanes(Generic[Made]):
     """
 
     def __init__(
-        self, work: "Work[Made]", *, device: torch.device, most: int, clock: Callable[[], float] = time.monotonic
+        self, work: "Work[Made]", *, device: Processor, most: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.most = most
         self._work = work
         self._clock = clock
         self._plan = LanePlan.on(device)
-        self._torch_threads = torch.get_num_threads()
+        self._threads_before = computing_threads()
         self._pool = ThreadPoolExecutor(self._plan.lanes, thread_name_prefix="mtlpath-encoder")
         self._under_way: deque[Future[EncodedBatch[Made]]] = deque()
 
@@ -144,7 +144,7 @@ class Lanes(Generic[Made]):
             for begun in [self._pool.submit(self._begin_thread, all_begun) for _ in range(self._plan.lanes)]:
                 begun.result()
             # What a lane sets for itself torch takes for all threads yet to come, too: the viewer's among them.
-            torch.set_num_threads(self._torch_threads)
+            use_threads(self._threads_before)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -176,6 +176,6 @@ class Lanes(Generic[Made]):
         return EncodedBatch(batch=batch, embedded=embedded, began=began, ended=self._clock())
 
     def _begin_thread(self, all_begun: threading.Barrier) -> None:
-        torch.get_num_threads()  # at the first question torch gives a thread the number of all, once
-        torch.set_num_threads(self._plan.threads)
+        computing_threads()  # at the first question torch gives a thread the number of all, once
+        use_threads(self._plan.threads)
         all_begun.wait()

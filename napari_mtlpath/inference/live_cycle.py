@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from napari_mtlpath.inference.desk import LONGEST_WAIT, Desk, ReadTile, Standing
@@ -16,6 +15,7 @@ from napari_mtlpath.inference.pace import BatchSizer, Throttle, Throughput
 from napari_mtlpath.inference.results import SlideResult
 from napari_mtlpath.inference.threads import sentence_of
 from napari_mtlpath.inference.tile_reader import SILENT_STORAGE_SECONDS, silent_storage
+from napari_mtlpath.processors import Processor
 
 RESTING_SECONDS = 0.5  # a view that did not change for so long may get larger batches
 SHORTEST_WAIT = 0.001
@@ -51,7 +51,7 @@ class LiveCycle(ABC):
         slide: AnalysedSlide,
         desk: Desk,
         *,
-        device: torch.device,
+        device: Processor,
         emit: Callable[[LiveReport], None],
         clock: Callable[[], float],
     ) -> None:

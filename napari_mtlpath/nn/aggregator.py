@@ -4,12 +4,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_mtlpath.nn.answers import BagAnswer, TaskAnswer
 from napari_mtlpath.nn.options import nearest
-from napari_mtlpath.nn.outputs import BagOutput
+from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
 from napari_mtlpath.nn.representation import Representation
 from napari_mtlpath.tasks import AnyTask, Task, whole_tasks
 
@@ -85,6 +88,23 @@ class Aggregator(nn.Module, ABC):
     def task_parameters(self, task: str) -> list[nn.Parameter]:
         """Return the parameters that belong to one task alone (token, routers, experts, head)."""
 
+    def answer_bag(self, features: NDArray[np.float32], centres: NDArray[np.float32]) -> BagAnswer:
+        """Answer for one bag with all explanations, without gradients, and bring the answer to the CPU.
+
+        Parameters
+        ----------
+        features
+            Embeddings, [tile, feature].
+        centres
+            Tile centres in microns, [tile, 2] as (y, x).
+        """
+        device = next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+        with torch.inference_mode():
+            bag = torch.from_numpy(np.ascontiguousarray(features, np.float32)).to(device)
+            places = torch.from_numpy(np.ascontiguousarray(centres, np.float32)).to(device)
+            output = self(bag, places, explain=True)
+            return BagAnswer(tasks={name: _on_cpu(said) for name, said in output.tasks.items()})
+
     def shared_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that belong to no task alone."""
         private = {id(parameter) for task in self.tasks for parameter in self.task_parameters(task.name)}
@@ -108,6 +128,19 @@ class Aggregator(nn.Module, ABC):
         if task not in names:
             raise ValueError(f"This model has no task {task!r}.{nearest(task, names)} Its tasks: {', '.join(names)}.")
         return names.index(task)
+
+
+def _on_cpu(said: TaskOutput) -> TaskAnswer:
+    def values(tensor: Tensor | None) -> NDArray[np.float32] | None:
+        return None if tensor is None else tensor.to("cpu", torch.float32).numpy()
+
+    return TaskAnswer(
+        logits=said.logits.to("cpu", torch.float64).numpy(),
+        routing=values(said.routing),
+        selected=None if said.selected is None else said.selected.cpu().numpy(),
+        attention=values(said.attention),
+        tile_logits=values(said.tile_logits),
+    )
 
 
 def check_tasks(tasks: Sequence[AnyTask]) -> tuple[Task, ...]:

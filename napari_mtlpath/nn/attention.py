@@ -167,7 +167,7 @@ class TaskIsolatedAttention(nn.Module):
         return float(memory.keys.shape[2]) ** -0.5
 
     def _split(self, rows: Float[Tensor, "row feature"]) -> Float[Tensor, "head row channel"]:
-        return rows.reshape(len(rows), self.heads, -1).transpose(0, 1)
+        return rows.reshape(rows.shape[0], self.heads, -1).transpose(0, 1)
 
     def _split_pair(
         self, rows: Float[Tensor, "row double"]

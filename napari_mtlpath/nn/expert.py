@@ -1,5 +1,6 @@
 """A task's expert: it reads the tiles that its router chose, into the task's token and back into the tiles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
@@ -103,7 +104,7 @@ class Expert(nn.Module):
         """
         keep = self.token_dropout == 0.0
         answers = []
-        for piece in torch.split(tiles, EACH_CHUNK):
+        for piece in pieces(tiles):
             update = self.read.read_each(token, piece, itself=keep)
             tokens = token + update if keep else update
             answers.append(tokens + self.feedforward(tokens))
@@ -133,6 +134,12 @@ class Expert(nn.Module):
                 return tiles
             case _:
                 assert_never(self.mixing)
+
+
+def pieces(tiles: Float[Tensor, "tile feature"]) -> Sequence[Float[Tensor, "piece feature"]]:
+    """Return the tiles in pieces of `EACH_CHUNK`; whole while torch records: a record knows no other length."""
+    recording = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # torch does not type it
+    return (tiles,) if recording else torch.split(tiles, EACH_CHUNK)
 
 
 class RoutedMean(nn.Module):

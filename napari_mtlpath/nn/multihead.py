@@ -60,4 +60,4 @@ class MultiHeadAttention(nn.Module):
         return self.output(self.value(rows))
 
     def _split(self, rows: Float[Tensor, "batch row feature"]) -> Float[Tensor, "batch head row channel"]:
-        return rows.reshape(*rows.shape[:2], self.heads, -1).transpose(1, 2)
+        return rows.reshape(rows.shape[0], rows.shape[1], self.heads, -1).transpose(1, 2)

@@ -55,7 +55,7 @@ class NystromAttention(nn.Module):
         return chosen @ _attention(near, keys)
 
     def _split(self, rows: Float[Tensor, "row feature"]) -> tuple[Tensor, Tensor, Tensor]:
-        parts = self.query_key_value(rows).reshape(len(rows), 3, self.heads, -1)
+        parts = self.query_key_value(rows).reshape(rows.shape[0], 3, self.heads, -1)
         queries, keys, values = parts.permute(1, 2, 0, 3)
         return queries, keys, values
 

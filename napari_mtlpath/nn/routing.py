@@ -1,11 +1,19 @@
 """Dynamic feature routing: which tiles a task's expert reads, and how the router learns from it."""
 
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from enum import StrEnum
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+Chooser: TypeAlias = Callable[[Float[Tensor, " tile"], float], Bool[Tensor, " tile"]]
+"""Says which tiles are kept: (routing weights, p) -> choice."""
+
+_CHOOSER: ContextVar[Chooser | None] = ContextVar("chooser", default=None)
 
 
 class Routing(StrEnum):
@@ -42,6 +50,19 @@ class RouterGradient(StrEnum):
     NONE = "none"
 
 
+@contextlib.contextmanager
+def choosing(chooser: Chooser) -> Iterator[None]:
+    """Let `chooser` answer for :func:`top_p` meanwhile: where a network is recorded, the choice is given from outside.
+
+    The rule needs 64-bit sums, which not every runtime of recorded networks has.
+    """
+    before = _CHOOSER.set(chooser)
+    try:
+        yield
+    finally:
+        _CHOOSER.reset(before)
+
+
 class Router(nn.Module):
     """One task's importance of every tile: ``phi = softmax over tiles of MLP(LayerNorm(F))``.
 
@@ -76,6 +97,9 @@ def top_p(phi: Float[Tensor, " tile"], p: float) -> Bool[Tensor, " tile"]:
     >>> top_p(torch.tensor([0.1, 0.6, 0.3]), 0.5).tolist()
     [False, True, False]
     """
+    chooser = _CHOOSER.get()
+    if chooser is not None:
+        return chooser(phi.detach(), p)
     exact = phi.detach()
     if exact.device.type == "mps":  # Metal has no float64.
         exact = exact.cpu()
@@ -98,7 +122,7 @@ def read_weights(
     picked = log_phi[chosen]
     match gradient:
         case RouterGradient.WEIGHTED:
-            return torch.log_softmax(picked, dim=0) + torch.log(picked.new_tensor(float(len(picked))))
+            return torch.log_softmax(picked, dim=0) + torch.log(torch.ones_like(picked).sum())
         case RouterGradient.STRAIGHT_THROUGH:
             return picked - picked.detach()
         case RouterGradient.NONE:

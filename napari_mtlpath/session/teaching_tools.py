@@ -51,7 +51,7 @@ def training(run: "TeachingRun", lessons: "Sequence[Lesson]", references: "Seque
                 settings,
                 references=references,
                 folder=folder,
-                device=run.parent.device,
+                device=str(run.parent.device),
                 resume=run.resume,
                 retrain=[task.name for task in run.parent.tasks if task.name in names],
             )

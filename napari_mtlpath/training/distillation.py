@@ -15,8 +15,9 @@ from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.training.bags.bags import Bag
 from napari_mtlpath.training.config.systems import DistillationTable
 from napari_mtlpath.weights import load_weights, read_weights
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 from napari_mtlpath.zoo.card import MODEL_WEIGHTS, ModelCard, read_model_card
-from napari_mtlpath.zoo.load import AGGREGATORS, find_model
+from napari_mtlpath.zoo.load import find_model
 
 TaskLogits = Mapping[str, Float[Tensor, " output"]]
 """By task: what a teacher says about one bag."""

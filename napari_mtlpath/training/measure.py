@@ -9,6 +9,7 @@ import torch
 from safetensors import safe_open
 
 from napari_mtlpath.encoders.cards import ENCODER_FILE, EncoderCard, encoder_toml, read_encoder_card
+from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.encoders.readme import encoder_readme
 from napari_mtlpath.files import replacing
@@ -78,7 +79,10 @@ def measure(folder: Path, *, data: tuple[Path, ...] = ()) -> CardMetrics:
 def _answer(model: SlideModel, config: BagsConfig) -> Answer:
     """Return how a model answers bags; from tiles where it was trained with its encoder."""
     table = config.encoder_training
-    fresh = FreshFeatures(model.encoder.module, piece=table.piece) if table is not None else None
+    fresh = None
+    if table is not None:
+        assert isinstance(model.encoder, Encoder)  # loaded for torch
+        fresh = FreshFeatures(model.encoder.module, piece=table.piece)
 
     def answer(bag: Bag) -> BagOutput:
         features = bag.features if fresh is None or bag.tiles is None else fresh.of(bag.tiles)

@@ -1,42 +1,45 @@
 """Name -> ready slide model, and the list of the models that there are."""
 
-from collections.abc import Mapping
+import importlib.util
+import logging
+from collections.abc import Callable
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from napari_mtlpath.encoders.backend import Backend
 from napari_mtlpath.encoders.card_file import CardError
+from napari_mtlpath.encoders.cards import EncoderCard
 from napari_mtlpath.encoders.computing import encoder_for
-from napari_mtlpath.encoders.encoder import Encoder
-from napari_mtlpath.encoders.load import EncoderNotFound, build_encoder, find_encoder_card, refuse_pickles
-from napari_mtlpath.encoders.precision import Precision, with_precision
-from napari_mtlpath.nn.aggregator import Aggregator
-from napari_mtlpath.plugins import PluginFolder
-from napari_mtlpath.weights import check_fit, load_weights, read_weights
+from napari_mtlpath.encoders.find import EncoderNotFound, find_encoder_card
+from napari_mtlpath.encoders.openvino_encoder import OpenvinoEncoder, OpenvinoRefused
+from napari_mtlpath.encoders.precision import Precision
+from napari_mtlpath.encoders.tile_encoder import TileEncoder
+from napari_mtlpath.hashes import file_sha256
+from napari_mtlpath.processors import Processor
+from napari_mtlpath.weights_file import check_no_pickle, check_promise, refuse_pickles
 from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, read_model_card
-from napari_mtlpath.zoo.device import pick_device
+from napari_mtlpath.zoo.computing import openvino_aggregator
+from napari_mtlpath.zoo.device import Device, pick_device, surely_cpu
 from napari_mtlpath.zoo.model import SlideModel
+from napari_mtlpath.zoo.openvino_aggregator import OpenvinoAggregator
 from napari_mtlpath.zoo.own_encoder import own_encoder
 from napari_mtlpath.zoo.pixel_card import PIXEL_MODELS_FOLDER
 from napari_mtlpath.zoo.places import BrokenModel as BrokenModel  # callers of `list_models` know it from here
 from napari_mtlpath.zoo.places import ModelNotFound as ModelNotFound
 from napari_mtlpath.zoo.places import find, not_found, scan
 
+if TYPE_CHECKING:
+    from napari_mtlpath.nn.aggregator import Aggregator
+
 MODELS_FOLDER = "slide-models"
 
-AGGREGATORS: PluginFolder[Aggregator] = PluginFolder(
-    "napari_mtlpath.nn.aggregators",
-    contract=Aggregator,  # type: ignore[type-abstract]  # a contract is abstract by nature
-    noun="aggregator",
-)
+logger = logging.getLogger(__name__)
 
 
 def load_model(
     name_or_path: str | Path,
     *,
-    device: str | torch.device = "auto",
+    device: str | Processor = "auto",
     precision: Precision = Precision.FLOAT32,
     backend: Backend | str = Backend.TORCH,
 ) -> SlideModel:
@@ -65,13 +68,16 @@ def load_model(
     wanted = _backend(backend)
     folder = find_model(name_or_path)
     card = read_model_card(folder)
-    place = pick_device(device)
+    place = _without_torch(wanted, precision, device) or pick_device(device)
     refuse_pickles(folder)
     if not card.weights_sha256:
         raise CardError(f"Model {card.name!r} states no weights_sha256. Save it again with save_model.")
-    state = read_weights(folder / MODEL_WEIGHTS, sha256=card.weights_sha256)
-    encoder = with_precision(_encoder_of(card, folder, wanted, place.device), precision)
-    aggregator = _aggregator_of(card, encoder, state)
+    encoder = _encoder_of(card, folder, wanted, place.device)
+    if precision is not Precision.FLOAT32:
+        encoder = _in_precision(encoder, precision)
+    aggregator = _aggregator_of(card, folder, encoder, _builder(card, folder, encoder.features))
+    if not isinstance(aggregator, OpenvinoAggregator):
+        place = pick_device(device)
     return SlideModel(card=card, encoder=encoder, aggregator=aggregator, device=place)
 
 
@@ -98,14 +104,53 @@ def find_model(name_or_path: str | Path) -> Path:
     return found
 
 
-def _aggregator_of(card: ModelCard, encoder: Encoder, state: Mapping[str, Tensor]) -> Aggregator:
-    """Build the aggregator and load its weights; one that does not fit them is never given memory."""
-    kind, what = AGGREGATORS.load(card.aggregator), f"The weights of model {card.name!r}"
-    with torch.device("meta"):
-        check_fit(kind.build(tasks=card.tasks, features=encoder.features, options=card.options), state, what=what)
-    aggregator = kind.build(tasks=card.tasks, features=encoder.features, options=card.options)
-    load_weights(aggregator, state, what=what)
-    return aggregator
+def _aggregator_of(
+    card: ModelCard, folder: Path, encoder: TileEncoder, build: "Callable[[], Aggregator]"
+) -> "Aggregator | OpenvinoAggregator":
+    """Let OpenVINO answer where it computes the tiles, unless it does not give torch's answers."""
+    if not isinstance(encoder, OpenvinoEncoder):
+        return build()
+    weights = folder / MODEL_WEIGHTS
+    check_no_pickle(weights)
+    check_promise(weights, expected=card.weights_sha256, found=file_sha256(weights))
+    try:
+        return openvino_aggregator(card, encoder=encoder, build=build)
+    except OpenvinoRefused as error:
+        logger.warning("%s Tiles go through OpenVINO, and torch answers for the bag.", error)
+        return build()
+
+
+def _builder(card: ModelCard, folder: Path, features: int) -> "Callable[[], Aggregator]":
+    """Return what builds torch's aggregator from the model's weights."""
+
+    def build() -> "Aggregator":
+        from napari_mtlpath.weights import read_weights
+        from napari_mtlpath.zoo.aggregators import build_aggregator
+
+        state = read_weights(folder / MODEL_WEIGHTS, sha256=card.weights_sha256)
+        return build_aggregator(card, features=features, state=state)
+
+    return build
+
+
+def _in_precision(encoder: TileEncoder, precision: Precision) -> TileEncoder:
+    from napari_mtlpath.encoders.bfloat16 import with_precision
+    from napari_mtlpath.encoders.encoder import Encoder
+
+    return with_precision(encoder, precision) if isinstance(encoder, Encoder) else encoder
+
+
+def _build_encoder(card: EncoderCard) -> TileEncoder:
+    from napari_mtlpath.encoders.load import build_encoder
+
+    return build_encoder(card)
+
+
+def _without_torch(backend: Backend, precision: Precision, device: str | Processor) -> Device | None:
+    """Return the CPU where OpenVINO may compute there, and None where torch has to be asked for its devices."""
+    if backend is Backend.TORCH or precision is not Precision.FLOAT32:
+        return None
+    return surely_cpu(device) if importlib.util.find_spec("openvino") is not None else None
 
 
 def _backend(name: Backend | str) -> Backend:
@@ -115,12 +160,12 @@ def _backend(name: Backend | str) -> Backend:
         raise ValueError(f"Expected a backend of {', '.join(map(repr, map(str, Backend)))}; found {name!r}.") from None
 
 
-def _encoder_of(card: ModelCard, folder: Path, backend: Backend, device: torch.device) -> Encoder:
+def _encoder_of(card: ModelCard, folder: Path, backend: Backend, device: Processor) -> TileEncoder:
     """Load the encoder that a card names: within the model or beside it first, so that folders can be moved."""
     own, beside = own_encoder(folder, card), folder.parent.parent
     try:
         described = find_encoder_card(own or card.encoder, models=beside if beside.is_dir() else None)
-        encoder = encoder_for(backend, card=described, device=device, build=lambda: build_encoder(described))
+        encoder = encoder_for(backend, card=described, device=device, build=lambda: _build_encoder(described))
     except EncoderNotFound as error:
         raise CardError(
             f"Model {card.name!r} needs the tile encoder {card.encoder!r}, which is not here. "

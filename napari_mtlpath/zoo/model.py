@@ -1,20 +1,23 @@
 """A slide model that is ready to use: encoder, aggregator and card on one device."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_mtlpath.encoders.card_file import plain_values
-from napari_mtlpath.encoders.encoder import Encoder
+from napari_mtlpath.encoders.tile_encoder import TileEncoder
 from napari_mtlpath.folders import packaged_models
-from napari_mtlpath.nn.aggregator import Aggregator
+from napari_mtlpath.hashes import description_sha256
+from napari_mtlpath.nn.answers import BagAnswer
+from napari_mtlpath.processors import Processor
 from napari_mtlpath.tasks import Task
-from napari_mtlpath.weights import state_sha256
 from napari_mtlpath.zoo.card import ModelCard
 from napari_mtlpath.zoo.device import Device, pick_device
+from napari_mtlpath.zoo.openvino_aggregator import OpenvinoAggregator
+
+if TYPE_CHECKING:
+    from napari_mtlpath.nn.aggregator import Aggregator
 
 
 class SlideModel:
@@ -22,7 +25,7 @@ class SlideModel:
 
     Attributes
     ----------
-    card, encoder, aggregator
+    card, encoder
         Its parts.
     device
         Where both networks are.
@@ -32,17 +35,39 @@ class SlideModel:
         SHA-256 (hex) over card, weights and encoder: part of every result.
     """
 
-    def __init__(self, *, card: ModelCard, encoder: Encoder, aggregator: Aggregator, device: Device) -> None:
+    def __init__(
+        self,
+        *,
+        card: ModelCard,
+        encoder: TileEncoder,
+        aggregator: "Aggregator | OpenvinoAggregator",
+        device: Device,
+    ) -> None:
         self.card = card
         self.encoder = encoder
-        self.aggregator = aggregator.eval().requires_grad_(False)
-        self.digest = state_sha256({}, description={**plain_values(card), "encoder_digest": encoder.digest})
+        self._answering = aggregator
+        if not isinstance(aggregator, OpenvinoAggregator):
+            aggregator.eval().requires_grad_(False)
+        self.digest = description_sha256({**plain_values(card), "encoder_digest": encoder.digest})
         self._place(device)
 
     @property
     def name(self) -> str:
         """The card's name."""
         return self.card.name
+
+    @property
+    def aggregator(self) -> "Aggregator":
+        """Torch's aggregator, frozen and in eval mode; where OpenVINO answers, it is built at the first question."""
+        answering = self._answering
+        return answering.network if isinstance(answering, OpenvinoAggregator) else answering
+
+    @property
+    def backend(self) -> str:
+        """What computes the model, in words: ``"torch"``, or the encoder's backend and what answers for the bag."""
+        if not isinstance(self._answering, OpenvinoAggregator):
+            return self.encoder.backend
+        return f"{self.encoder.backend}, aggregator through {self._answering.backend}"
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -54,12 +79,16 @@ class SlideModel:
         """Whether the model came with this program; any other is unverified."""
         return self.card.folder is not None and packaged_models().resolve() in self.card.folder.resolve().parents
 
-    def to(self, device: str | torch.device) -> Self:
+    def to(self, device: str | Processor) -> Self:
         """Move both networks to a device ("auto", "cpu", "cuda", "mps") and return the model itself."""
         self._place(pick_device(device))
         return self
 
-    def embed(self, tiles: NDArray[np.uint8] | Tensor) -> Tensor:
+    def answer_bag(self, features: NDArray[np.float32], centres: NDArray[np.float32]) -> BagAnswer:
+        """Answer for embeddings [tile, feature] with centres in microns [tile, 2], with all explanations."""
+        return self._answering.answer_bag(features, centres)
+
+    def embed(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed tiles on the model's device.
 
         Parameters
@@ -69,17 +98,15 @@ class SlideModel:
 
         Returns
         -------
-        float32 features on the CPU, [tile, feature].
+        float32 features, [tile, feature].
         """
-        batch = torch.from_numpy(np.ascontiguousarray(tiles)) if isinstance(tiles, np.ndarray) else tiles
         side = self.encoder.tile_px
-        if batch.dtype != torch.uint8 or tuple(batch.shape[1:]) != (side, side, 3):
+        if tiles.dtype != np.uint8 or tiles.shape[1:] != (side, side, 3):
             raise ValueError(
                 f"Model {self.name!r} expects uint8 tiles [tile, {side}, {side}, 3]; "
-                f"found {batch.dtype} {list(batch.shape)}."
+                f"found {tiles.dtype} {list(tiles.shape)}."
             )
-        with torch.inference_mode():
-            return self.encoder.embed(batch.to(self.device, non_blocking=True)).float().cpu()
+        return self.encoder.embed_pixels(tiles)
 
     def describe(self) -> str:
         """Return a few lines for a person: what it answers, what it was made for, what it runs on."""
@@ -103,7 +130,10 @@ class SlideModel:
 
     def _place(self, device: Device) -> None:
         self.encoder.to(device.device)
-        self.aggregator.to(device.device)
+        if isinstance(self._answering, OpenvinoAggregator):
+            self._answering.to(device.device)
+        else:
+            self._answering.to(str(device.device))
         self.device = device.device
         other = "" if self.encoder.backend == "torch" else f"; tiles through {self.encoder.backend}"
         self.device_reason = f"{device.reason}{other}"

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from napari_mtlpath.encoders.cards import ENCODER_FILE
-from napari_mtlpath.encoders.load import ENCODERS_FOLDER
+from napari_mtlpath.encoders.find import ENCODERS_FOLDER
 from napari_mtlpath.zoo.card import ModelCard
 
 

@@ -13,6 +13,7 @@ from napari_mtlpath.encoders.readme import figures_text, provenance_text, readme
 from napari_mtlpath.files import replacing_folder
 from napari_mtlpath.nn.pixels.network import PixelNetwork
 from napari_mtlpath.plugins import PluginFolder
+from napari_mtlpath.processors import Processor
 from napari_mtlpath.weights import check_fit, load_weights, read_weights, write_weights
 from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS
 from napari_mtlpath.zoo.device import pick_device
@@ -27,7 +28,7 @@ PIXEL_NETWORKS: PluginFolder[PixelNetwork] = PluginFolder(
 )
 
 
-def load_pixel_model(name_or_path: str | Path, *, device: str | torch.device = "auto") -> PixelModel:
+def load_pixel_model(name_or_path: str | Path, *, device: str | Processor = "auto") -> PixelModel:
     """Load a pixel model completely checked, or not at all.
 
     Parameters

@@ -15,7 +15,7 @@ from napari_mtlpath.nn.pixels.network import PixelNetwork
 from napari_mtlpath.tasks import AnyTask, Segmentation
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.weights import state_sha256
-from napari_mtlpath.zoo.device import Device, pick_device
+from napari_mtlpath.zoo.device import TorchDevice, pick_device
 from napari_mtlpath.zoo.pixel_card import PixelCard
 
 
@@ -55,7 +55,7 @@ class PixelModel:
         SHA-256 (hex) over card and weights: part of every result.
     """
 
-    def __init__(self, *, card: PixelCard, network: PixelNetwork, device: Device) -> None:
+    def __init__(self, *, card: PixelCard, network: PixelNetwork, device: TorchDevice) -> None:
         self.card = card
         self.network = network.eval().requires_grad_(False)
         self.digest = state_sha256({}, description=plain_values(card))
@@ -150,7 +150,7 @@ class PixelModel:
         ]
         return "\n".join(lines)
 
-    def _place(self, device: Device) -> None:
+    def _place(self, device: TorchDevice) -> None:
         self.network.to(device.device)
         self.device = device.device
         self.device_reason = device.reason

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_mtlpath.encoders import load as loading
+from napari_mtlpath.encoders import find as loading
 from napari_mtlpath.encoders.card_file import CardError
 from napari_mtlpath.encoders.cards import EncoderCard, read_encoder_card
 from napari_mtlpath.encoders.families.timm import Timm

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from napari_mtlpath.encoders import computing
 from napari_mtlpath.encoders.backend import Backend
 from napari_mtlpath.encoders.computing import encoder_for
-from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.encoders.load import build_encoder, find_encoder_card
+from napari_mtlpath.encoders.openvino_encoder import OpenvinoEncoder
 from napari_mtlpath.encoders.parity import agreement, real_tiles
+from napari_mtlpath.encoders.tile_encoder import TileEncoder
 from napari_mtlpath.zoo.load import load_model
 
 CPU = torch.device("cpu")
@@ -25,72 +25,71 @@ needs_openvino = pytest.mark.skipif(
 )
 
 
-def encoder(name: str | Path, backend: Backend = Backend.OPENVINO) -> Encoder:
+def encoder(name: str | Path, backend: Backend = Backend.OPENVINO) -> TileEncoder:
     card = find_encoder_card(name)
     return encoder_for(backend, card=card, device=CPU, build=lambda: build_encoder(card))
 
 
-def never_built() -> Encoder:
+def never_built() -> TileEncoder:
     raise AssertionError("torch's network was built")
 
 
 @pytest.fixture(scope="module")
-def tiles() -> Tensor:
+def tiles() -> np.ndarray:
     """Tissue that the gate does not look at: the gate's tiles mirrored, with red and blue exchanged."""
-    return torch.from_numpy(np.ascontiguousarray(real_tiles(64)[:6, :, ::-1, ::-1]))
+    return np.ascontiguousarray(real_tiles(64)[:6, :, ::-1, ::-1])
 
 
 @needs_openvino
-def test_features_are_torchs_and_their_digest_is_not(tiles: Tensor) -> None:
+def test_features_are_torchs_and_their_digest_is_not(tiles: np.ndarray) -> None:
     torchs, fast = encoder("tissue-small", Backend.TORCH), encoder("tissue-small")
-    with torch.inference_mode():
-        exact, found = torchs.embed(tiles), fast.embed(tiles)
-    assert found.dtype == torch.float32
-    assert agreement(exact.numpy(), found.numpy()).enough
+    exact, found = torchs.embed_pixels(tiles), fast.embed_pixels(tiles)
+    assert found.dtype == np.float32
+    assert agreement(exact, found).enough
     assert fast.base_digest == torchs.digest != fast.digest
     assert (fast.features, fast.tile_px, fast.name) == (torchs.features, torchs.tile_px, torchs.name)
 
 
 @needs_openvino
-def test_a_tiles_features_do_not_depend_on_its_batch(tiles: Tensor) -> None:
+def test_a_tiles_features_do_not_depend_on_its_batch(tiles: np.ndarray) -> None:
     fast = encoder("tissue-small")
-    together = fast.embed(tiles)
-    assert torch.equal(fast.embed(tiles[:2]), together[:2])
-    assert torch.equal(together, fast.embed(tiles))  # and an earlier result was not written over
+    together = fast.embed_pixels(tiles)
+    assert np.array_equal(fast.embed_pixels(tiles[:2]), together[:2])
+    assert np.array_equal(together, fast.embed_pixels(tiles))  # and an earlier result was not written over
 
 
 @needs_openvino
-def test_features_are_the_same_bits_on_any_number_of_cores_and_from_several_threads(tiles: Tensor) -> None:
-    expected = encoder("tissue-small").embed(tiles)
+def test_features_are_the_same_bits_on_any_number_of_cores_and_from_several_threads(tiles: np.ndarray) -> None:
+    expected = encoder("tissue-small").embed_pixels(tiles)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
         fast = encoder("tissue-small")
         with ThreadPoolExecutor(5) as pool:
-            for found in pool.map(lambda _: fast.embed(tiles), range(20)):
-                assert torch.equal(found, expected)
-        assert torch.equal(fast.embed(tiles[:1]), encoder("tissue-small").embed(tiles[:1]))
+            for found in pool.map(lambda _: fast.embed_pixels(tiles), range(20)):
+                assert np.array_equal(found, expected)
+        assert np.array_equal(fast.embed_pixels(tiles[:1]), encoder("tissue-small").embed_pixels(tiles[:1]))
     finally:
         torch.set_num_threads(before)
 
 
 @needs_openvino
-def test_a_kept_network_is_used_without_building_torchs(tiles: Tensor) -> None:
+def test_a_kept_network_is_used_without_building_torchs(tiles: np.ndarray) -> None:
     first = encoder("tissue-small")
     card = find_encoder_card("tissue-small")
     second = encoder_for(Backend.OPENVINO, card=card, device=CPU, build=never_built)
     assert second.digest == first.digest
-    assert torch.equal(second.embed(tiles), first.embed(tiles))
+    assert np.array_equal(second.embed_pixels(tiles), first.embed_pixels(tiles))
 
 
 @needs_openvino
 @pytest.mark.parametrize("broken", ["facts.json", "network.xml", "network.bin"])
-def test_a_damaged_kept_network_is_made_anew(isolated_folders: Path, tiles: Tensor, broken: str) -> None:
-    expected = encoder("tissue-small").embed(tiles)
+def test_a_damaged_kept_network_is_made_anew(isolated_folders: Path, tiles: np.ndarray, broken: str) -> None:
+    expected = encoder("tissue-small").embed_pixels(tiles)
     (kept,) = (isolated_folders / "cache" / "openvino").glob("*")
     shutil.rmtree(kept / "compiled")
     (kept / broken).write_bytes(b"{")
-    assert torch.equal(encoder("tissue-small").embed(tiles), expected)
+    assert np.array_equal(encoder("tissue-small").embed_pixels(tiles), expected)
 
 
 @needs_openvino
@@ -130,12 +129,12 @@ def test_automatic_goes_on_in_torch_and_says_so(caplog: pytest.LogCaptureFixture
 
 @needs_openvino
 def test_features_that_disagree_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = computing.OpenvinoEncoder.embed
+    right = computing.OpenvinoEncoder.embed_pixels
 
-    def wrong(self: Encoder, tiles: Tensor) -> Tensor:
-        return right(self, tiles.flip(0))
+    def wrong(self: OpenvinoEncoder, tiles: np.ndarray) -> np.ndarray:
+        return right(self, tiles[::-1])
 
-    monkeypatch.setattr(computing.OpenvinoEncoder, "embed", wrong)
+    monkeypatch.setattr(computing.OpenvinoEncoder, "embed_pixels", wrong)
     with pytest.raises(ValueError, match=r"does not give torch's features: it agrees to a cosine of"):
         encoder("tissue-small")
 
@@ -153,14 +152,14 @@ def test_converting_reports_nothing_to_anybody(monkeypatch: pytest.MonkeyPatch) 
 
 
 @needs_openvino
-def test_a_slide_model_says_what_computes_it_and_keeps_its_results_apart(tiles: Tensor) -> None:
+def test_a_slide_model_says_what_computes_it_and_keeps_its_results_apart(tiles: np.ndarray) -> None:
     torchs, fast = (load_model("tissue-mecds", device="cpu", backend=name) for name in ("torch", "openvino"))
     assert torchs.digest != fast.digest
     assert "OpenVINO" in fast.describe()
     assert "OpenVINO" not in torchs.describe()
     side = int(fast.encoder.tile_px)
-    pixels = torch.from_numpy(real_tiles(side))
-    assert agreement(torchs.embed(pixels).numpy(), fast.embed(pixels).numpy()).enough
+    pixels = real_tiles(side)
+    assert agreement(torchs.embed(pixels), fast.embed(pixels)).enough
     with pytest.raises(ValueError, match="OpenVINO computes on the CPU"):
         fast.encoder.to(torch.device("cuda"))
 

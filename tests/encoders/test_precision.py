@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from napari_mtlpath.encoders import precision
-from napari_mtlpath.encoders.precision import MIN_COSINE, Precision, with_precision
+from napari_mtlpath.encoders import bfloat16
+from napari_mtlpath.encoders.bfloat16 import MIN_COSINE, with_precision
+from napari_mtlpath.encoders.precision import Precision
 from napari_mtlpath.encoders.tile_network import NetworkEncoder, TileNetwork
 
 
@@ -17,7 +18,7 @@ def encoder_of(backbone: nn.Module) -> NetworkEncoder:
 @pytest.fixture
 def cpu_counts_as_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Autocast to bfloat16 works on the CPU too, which stands in for CUDA here."""
-    monkeypatch.setattr(precision, "FAST_DEVICES", frozenset({"cpu"}))
+    monkeypatch.setattr(bfloat16, "FAST_DEVICES", frozenset({"cpu"}))
 
 
 @pytest.fixture

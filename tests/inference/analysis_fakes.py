@@ -13,6 +13,7 @@ from torch import nn
 
 from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.nn.aggregator import Aggregator
+from napari_mtlpath.nn.answers import BagAnswer
 from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.tiles.spec import Resampling, TileSpec
@@ -169,6 +170,9 @@ class FakeModel:
         self.aggregator = FirstChannel(self.tasks)
         self.digest = "1" * 64
         self.device = torch.device("cpu")
+
+    def answer_bag(self, features: np.ndarray, centres: np.ndarray) -> BagAnswer:
+        return self.aggregator.answer_bag(features, centres)
 
 
 class FakeClock:

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_mtlpath.inference.heatmap import Heatmap, HeatmapKind, heatmaps_of, placement
-from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
+from napari_mtlpath.nn.answers import BagAnswer, TaskAnswer
 from napari_mtlpath.tasks import Classification, Regression
 from napari_mtlpath.tiles.grid import TileGrid
 from napari_mtlpath.tiles.spec import TileSpec
@@ -62,22 +61,22 @@ def test_centres_given_to_the_model_are_where_the_heatmap_draws(height, width, s
     np.testing.assert_allclose(grid.centres_um(np.array([index]))[0], drawn, rtol=1e-12, atol=1e-9)
 
 
-def answer(tiles: int, outputs: int = 1) -> TaskOutput:
-    weights = torch.softmax(torch.arange(float(tiles)), dim=0)
-    return TaskOutput(
-        logits=torch.arange(float(outputs)),
-        embedding=torch.zeros(2),
+def answer(tiles: int, outputs: int = 1) -> TaskAnswer:
+    powers = np.exp(np.arange(tiles, dtype=np.float32))
+    weights = powers / powers.sum()
+    return TaskAnswer(
+        logits=np.arange(float(outputs)),
         routing=weights,
-        attention=weights.flip(0),
+        attention=weights[::-1],
         selected=weights > 0.1,
-        tile_logits=torch.arange(float(tiles * outputs)).reshape(tiles, outputs) - 1.0,
+        tile_logits=np.arange(tiles * outputs, dtype=np.float32).reshape(tiles, outputs) - 1,
     )
 
 
 def maps_of(task, tiles=5, outputs=1):
     grid = grid_of(30, 40, 10)
     indices = np.array([0, 3, 5, 6, 11])[:tiles]
-    output = BagOutput(tasks={task.name: answer(tiles, outputs)})
+    output = BagAnswer(tasks={task.name: answer(tiles, outputs)})
     return {h.kind: h.values for h in heatmaps_of(output, indices, grid, tasks=[task])}, indices
 
 
@@ -114,7 +113,7 @@ def test_tiles_of_a_task_with_classes_speak_for_the_slides_class():
 
 def test_model_that_explains_nothing_has_no_heatmap():
     task = Classification(name="t")
-    output = BagOutput(tasks={"t": TaskOutput(logits=torch.zeros(1), embedding=torch.zeros(2))})
+    output = BagAnswer(tasks={"t": TaskAnswer(logits=np.zeros(1))})
     assert heatmaps_of(output, np.array([0]), grid_of(10, 10, 10), tasks=[task]) == []
 
 
@@ -125,7 +124,7 @@ def test_heatmap_of_another_shape_than_the_grid_is_refused():
 
 def test_a_model_of_slide_labels_shows_nothing_tile_by_tile():
     task = Classification(name="t")
-    output = BagOutput(tasks={"t": answer(5)})
+    output = BagAnswer(tasks={"t": answer(5)})
     kinds = {
         h.kind
         for h in heatmaps_of(output, np.arange(5), grid_of(30, 40, 10), tasks=[task], without_tile_answers={task.name})

@@ -15,7 +15,7 @@ from napari_mtlpath.training.bags.bags import Bag
 from napari_mtlpath.training.bags.bags_job import BagsJob
 from napari_mtlpath.training.config.systems import SamplingTable
 from napari_mtlpath.training.sources import cohort_sources
-from napari_mtlpath.zoo.load import AGGREGATORS
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 
 CPU = torch.device("cpu")
 SMALL = {"width": 48, "attention_width": 8, "heads": 2, "blocks": 1, "feedforward": 1}

@@ -12,7 +12,7 @@ from napari_mtlpath.training.check import check
 from napari_mtlpath.training.config.reading import ConfigError
 from napari_mtlpath.training.config.template import template, template_names
 from napari_mtlpath.training.config.train_config import parse_config
-from napari_mtlpath.zoo.load import AGGREGATORS
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 
 
 @pytest.mark.parametrize("name", template_names())

@@ -309,7 +309,7 @@ def test_model_carries_its_encoder_and_answers_slides_as_in_training(
     expected = job.answer(
         type(source.selection()[0])(features=torch.zeros(30, 96), labels=torch.zeros(3), tiles=pool.of(smear))
     )
-    found = model.aggregator(model.embed(_tiles_of(slide)))
+    found = model.aggregator(torch.from_numpy(model.embed(_tiles_of(slide).numpy())))
     for name, answer in expected.tasks.items():
         torch.testing.assert_close(found.tasks[name].logits, answer.logits, atol=2e-2, rtol=2e-2)
 

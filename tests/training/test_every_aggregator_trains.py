@@ -11,8 +11,8 @@ from napari_mtlpath.evaluation.predictions import Predictions
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.training.loop.report import Phase
 from napari_mtlpath.training.train import train
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 from napari_mtlpath.zoo.card import read_model_card
-from napari_mtlpath.zoo.load import AGGREGATORS
 
 SMALL = {
     "width": 24,

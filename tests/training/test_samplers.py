@@ -10,7 +10,7 @@ from napari_mtlpath.training.bags.samplers import draw_all, draw_balanced, epoch
 from napari_mtlpath.training.bags.target_scaling import TargetScaling
 from napari_mtlpath.training.config.systems import SamplingTable
 from napari_mtlpath.training.losses.supervised import balanced_weights, task_loss
-from napari_mtlpath.zoo.load import AGGREGATORS
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 
 SMALL = {
     "mecds": {"width": 8, "heads": 2, "blocks": 1},

@@ -84,10 +84,9 @@ def test_a_loaded_model_answers_every_task(models: Path) -> None:
     tiles = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     features = model.embed(tiles)
     assert features.shape == (5, 42)
-    assert features.dtype == torch.float32
-    torch.testing.assert_close(features, model.embed(torch.from_numpy(tiles)))
+    assert features.dtype == np.float32
     with torch.inference_mode():
-        assert set(model.aggregator(features).tasks) == {"basophils", "neutrophils"}
+        assert set(model.aggregator(torch.from_numpy(features)).tasks) == {"basophils", "neutrophils"}
 
 
 @pytest.mark.parametrize("tiles", [np.zeros((1, 32, 32, 3), np.float32), np.zeros((1, 16, 32, 3), np.uint8)])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from napari_mtlpath.nn.attention import Mixing, attention_over_tiles
 from napari_mtlpath.nn.configured import ConfiguredAggregator
-from napari_mtlpath.nn.expert import EACH_CHUNK
+from napari_mtlpath.nn.expert import pieces
 from napari_mtlpath.nn.multihead import Memory
 from napari_mtlpath.nn.options import check_count, check_dropout, check_heads
 from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
@@ -171,10 +171,10 @@ class JointTransformer(ConfiguredAggregator):
     ) -> Float[Tensor, "tile query feature"]:
         """Return the tokens decoded against each tile alone."""
         answered = []
-        for piece in torch.split(tiles, EACH_CHUNK):
+        for piece in pieces(tiles):
             queries = tokens[None]
             for layer in self._layers():
-                settled = layer.settle(queries).expand(len(piece), -1, -1)
+                settled = layer.settle(queries).expand(piece.shape[0], -1, -1)
                 queries = layer.finish(settled, layer.cross.read_one(piece)[:, None])
             answered.append(queries)
         return torch.cat(answered)

@@ -122,7 +122,7 @@ class PamilBranch(nn.Module):
         pooled = attention.T @ tiles
         weight = self.head.weight
         logits = (pooled * weight).sum(1) + self.head.bias
-        chosen = int(logits.argmax()) if self.chooses_class else 0
+        chosen = logits.argmax() if self.chooses_class else 0
         return TaskOutput(
             logits=logits,
             embedding=pooled[chosen],

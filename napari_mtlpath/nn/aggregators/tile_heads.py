@@ -89,4 +89,4 @@ def mean_answer(task: Task, tiles: Float[Tensor, "tile output"]) -> Float[Tensor
 
 def _log_mean(logarithms: Float[Tensor, "tile output"]) -> Float[Tensor, " output"]:
     """Return log((1/N) sum exp), without leaving the logarithms: probabilities of 1e-30 keep their value."""
-    return torch.logsumexp(logarithms, dim=0) - torch.log(torch.tensor(float(len(logarithms))))
+    return torch.logsumexp(logarithms, dim=0) - torch.log(torch.ones_like(logarithms).sum(dim=0))

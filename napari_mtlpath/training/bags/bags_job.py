@@ -24,7 +24,7 @@ from napari_mtlpath.training.distillation import Teacher
 from napari_mtlpath.training.loop.averaging import round_to_float16
 from napari_mtlpath.training.loop.job import Job, Validation
 from napari_mtlpath.training.losses.supervised import label_counts
-from napari_mtlpath.zoo.load import AGGREGATORS
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 
 
 class BagsJob(Job):

@@ -6,7 +6,7 @@ import tomli_w
 
 from napari_mtlpath.nn.options import nearest
 from napari_mtlpath.tasks import Classification
-from napari_mtlpath.zoo.load import AGGREGATORS
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 
 FOLDER = Path(__file__).parent / "templates"
 TILES = "tiles"

@@ -67,7 +67,8 @@ def live(slide: Any, model: Any, field: tuple[float, float, float, float]) -> di
         last[:] = [report]
         if report.tiles_total:
             ready.set()
-        if report.visible_total and report.visible_known >= report.visible_total:
+        painted = report.result.tiles_known if report.result is not None else 0
+        if report.visible_known >= report.visible_total > 0 and painted >= report.tiles_known:
             known.set()
 
     analysis = PixelAnalysis(slide, model, on_report=hear, idle_after=1e9)

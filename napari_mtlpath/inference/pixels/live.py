@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,10 +120,14 @@ class PixelCycle(LiveCycle):
         self._plan: PixelPlan | None = None
         self._maps: PixelMaps | None = None
         self._forgotten = False
+        # Blending, counting and writing go on beside the network, which is at the next batch by then.
+        self._adder = ThreadPoolExecutor(1, thread_name_prefix="mtlpath-pixels-adder")
+        self._added: Future[None] | None = None
 
     def forget(self) -> None:
         """Let go of all answers, in memory and on disk."""
         self._forgotten = True
+        self._adder.shutdown(wait=True, cancel_futures=True)
         if self._maps is not None:
             self._maps.close()
 
@@ -137,6 +142,7 @@ class PixelCycle(LiveCycle):
         self._open(plan)
 
     def _start_over(self) -> None:
+        self._wait_for_added()
         self._kept().clear()
         self._open(self._planned())
 
@@ -150,7 +156,9 @@ class PixelCycle(LiveCycle):
         maps = self._kept()
         answered = answer(self._model, maps.planes, [tile.pixels for tile in tiles], size=len(tiles))
         check_unchanged(self._slide)
-        maps.add([tile.index for tile in tiles], answered.windows, answered.numbers)
+        self._wait_for_added()
+        indices = [tile.index for tile in tiles]
+        self._added = self._adder.submit(maps.add, indices, answered.windows, answered.numbers)
         return answered.size
 
     def _smaller(self, size: int) -> str:
@@ -160,9 +168,16 @@ class PixelCycle(LiveCycle):
         """Nothing to remember: such a tile is tried again with the next analysis."""
 
     def _judge_known(self, standing: Standing, judge: object) -> SlideResult | None:
+        self._wait_for_added()
         return summed_up(
             self._model, self._kept(), standing.tiles_total, slide=self._slide, unreadable=standing.unreadable
         )
+
+    def _wait_for_added(self) -> None:
+        """Wait until the batch before is in the maps; raises what went wrong with it."""
+        added, self._added = self._added, None
+        if added is not None:
+            added.result()
 
     def _planned(self) -> PixelPlan:
         assert self._plan is not None  # the inference thread prepares before all else

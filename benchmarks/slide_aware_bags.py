@@ -21,14 +21,14 @@ from napari_mtlpath.training.end_to_end.cell_pool import CellPool
 from napari_mtlpath.training.losses.supervised import task_loss
 from napari_mtlpath.training.slide_aware.cell_slides import CellSlide, slides_of
 from napari_mtlpath.training.smears.smear_bags import cell_parts
-from napari_mtlpath.zoo.load import AGGREGATORS
+from napari_mtlpath.zoo.aggregators import AGGREGATORS
 
 LOOKED_AT = (10, 50)
 """Values of K."""
 
 TASK = Classification(name="basophils")
 EPOCHS = 24
-SELECTION = 40
+EASIEST = 0.1
 BAGS_PER_STEP = 4
 PIECE = 64
 
@@ -84,9 +84,9 @@ class _Slides:
         self.witnesses, self.others = np.flatnonzero(chosen & is_witness), np.flatnonzero(chosen & ~is_witness)
         self.features, self.plan = features, plan
 
-    def bags(self, count: int, *, seed: int) -> list[tuple[Tensor, CellSlide]]:
-        """Return slides, every other one positive, with their embeddings."""
-        table = CellSlides(source="cells", witness_rate=self.plan.rate, cells_per_slide=self.plan.cells)
+    def bags(self, count: int, *, seed: int, rate: float = 0.0) -> list[tuple[Tensor, CellSlide]]:
+        """Return slides, every other one positive at the plan's rate or another, with their embeddings."""
+        table = CellSlides(source="cells", witness_rate=rate or self.plan.rate, cells_per_slide=self.plan.cells)
         random = np.random.default_rng([self.plan.seed, seed])
         slides = slides_of(self.witnesses, self.others, table, slides=count, random=random)
         return [(self.features[torch.from_numpy(slide.rows // TURNS)], slide) for slide in slides]
@@ -110,7 +110,11 @@ def _embedded(encoder: Encoder, cells: CellSet) -> Tensor:
 
 
 def _learned(makers: dict[str, _Slides], plan: BagPlan) -> Aggregator:
-    """Return the aggregator at the epoch of the least loss on the selection slides; each epoch shows fresh slides."""
+    """Return the aggregator after its last epoch; each epoch shows fresh slides.
+
+    The rate begins at `EASIEST` and falls to the plan's over the first half: with a few cells of each slide from the
+    start no row learned anything.
+    """
     generator = torch.Generator().manual_seed(plan.seed)
     mean, spread = makers["train"].statistics()
     options = {"width": 64, "attention_width": 32, "dropout": 0.0}
@@ -118,21 +122,15 @@ def _learned(makers: dict[str, _Slides], plan: BagPlan) -> Aggregator:
         tasks=[TASK], features=len(mean), options=options, generator=generator
     )
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
-    kept_aside = makers["selection"].bags(SELECTION, seed=0)
-    best, kept = float("inf"), {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
     for epoch in range(EPOCHS):
-        model.train()
-        fresh = makers["train"].bags(plan.slides, seed=2 + epoch)
+        left = max(0.0, 1 - 2 * epoch / EPOCHS)
+        rate = plan.rate * max(1.0, EASIEST / plan.rate) ** left
+        fresh = makers["train"].bags(plan.slides, seed=2 + epoch, rate=rate)
         for step in torch.split(torch.randperm(len(fresh), generator=generator), BAGS_PER_STEP):
             optimizer.zero_grad()
             _loss(model, [fresh[i] for i in step.tolist()], mean, spread).backward()
             optimizer.step()
-        model.eval()
-        with torch.inference_mode():
-            loss = float(_loss(model, kept_aside, mean, spread))
-        if loss < best:
-            best, kept = loss, {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(kept)
     return model.eval()
 
 

@@ -35,11 +35,11 @@ from napari_mtlpath.files import replacing
 from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.loop.job import Validation
 from napari_mtlpath.training.loop.loop import Loop
-from napari_mtlpath.training.pool.linear_probe import linear_probe
 from napari_mtlpath.training.pool.parts import Part
 from napari_mtlpath.training.pool.pool_answers import features_of, part_of
 from napari_mtlpath.training.pool.pool_job import PoolJob
 from napari_mtlpath.training.pool.task_pool import PoolTask, Samples, TaskPool, read_pool
+from napari_mtlpath.training.transfer.linear_probe import linear_probe
 
 ARMS = ("untrained", "from scratch", "MTDP", "joint")
 BASELINE = "colour statistics"

@@ -12,7 +12,7 @@ from napari_mtlpath.cli.training_progress import Returned, show_training
 
 if TYPE_CHECKING:
     from napari_mtlpath.training.config.pool import PoolConfig
-    from napari_mtlpath.training.pool.leave_out import LeftOut
+    from napari_mtlpath.training.transfer.leave_out import LeftOut
 
 
 def leave_sets_out(
@@ -27,8 +27,8 @@ def leave_sets_out(
 ) -> None:
     """Train every setting without each set and print how its features serve that set, and the settings' mean ranks."""
     from napari_mtlpath.folders import data_folder
-    from napari_mtlpath.training.pool.leave_out import LeftOut, leave_one_out, varied
     from napari_mtlpath.training.pool.task_pool import read_pool
+    from napari_mtlpath.training.transfer.leave_out import LeftOut, leave_one_out, varied
     from napari_mtlpath.zoo.device import pick_device
 
     settings = {", ".join(each): _pool(config, [*change, *each]) for each in varied(vary)}

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     import torch
 
-    from napari_mtlpath.training.pool.fine_tuning import FineTuning
-    from napari_mtlpath.training.pool.linear_probe import Transfer
     from napari_mtlpath.training.pool.task_pool import PoolTask, TaskPool
+    from napari_mtlpath.training.transfer.fine_tuning import FineTuning
+    from napari_mtlpath.training.transfer.linear_probe import Transfer
 
 BASELINE = "colour-stats"
 """An encoder without weights that every other one has to beat."""
@@ -55,7 +55,7 @@ def transfer(
     The SVM learns from training and validation parts, C chosen by folds that divide no patient, slide or image; the
     test part is used once. Colour statistics, an encoder without weights, stand beside those that you name.
     """
-    from napari_mtlpath.training.pool.fine_tuning import FineTuning
+    from napari_mtlpath.training.transfer.fine_tuning import FineTuning
     from napari_mtlpath.zoo.device import pick_device
 
     tuning = FineTuning(epochs=epochs, rates=_numbers(rates), seed=seed)
@@ -112,9 +112,9 @@ def _probed(
     tasks: "Sequence[PoolTask]", pool: "TaskPool", name: str, *, device: "torch.device", folds: int, seed: int
 ) -> "list[Transfer]":
     from napari_mtlpath.encoders.load import load_encoder
-    from napari_mtlpath.training.pool.linear_probe import linear_probe
     from napari_mtlpath.training.pool.parts import Part
     from napari_mtlpath.training.pool.pool_answers import features_of, part_of
+    from napari_mtlpath.training.transfer.linear_probe import linear_probe
 
     encoder = load_encoder(name)
     encoder.to(device)
@@ -136,7 +136,7 @@ def _tuned(
     task: "PoolTask", pool: "TaskPool", name: str, tuning: "FineTuning", *, device: "torch.device"
 ) -> "Transfer":
     from napari_mtlpath.folders import data_folder
-    from napari_mtlpath.training.pool.fine_tuning import fine_tune
+    from napari_mtlpath.training.transfer.fine_tuning import fine_tune
 
     folder = data_folder() / "runs" / "transfer"
     reports: Returned[Transfer] = Returned(

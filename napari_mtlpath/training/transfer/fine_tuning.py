@@ -14,12 +14,12 @@ from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.config.train_config import config_key
 from napari_mtlpath.training.evaluation import estimate
 from napari_mtlpath.training.loop.report import TrainingReport
-from napari_mtlpath.training.pool.linear_probe import Transfer
 from napari_mtlpath.training.pool.parts import Part
 from napari_mtlpath.training.pool.pool_answers import answers_of, floor_of, metric_of
 from napari_mtlpath.training.pool.pool_job import PoolJob
 from napari_mtlpath.training.pool.task_pool import PoolTask, TaskPool
 from napari_mtlpath.training.run import Run
+from napari_mtlpath.training.transfer.linear_probe import Transfer
 
 RATES = (1e-3, 1e-4, 1e-5, 1e-6)
 EPOCHS = 100

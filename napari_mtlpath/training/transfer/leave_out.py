@@ -16,12 +16,12 @@ from napari_mtlpath.files import replacing
 from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.config.train_config import config_key
 from napari_mtlpath.training.loop.report import TrainingReport
-from napari_mtlpath.training.pool.linear_probe import linear_probe
 from napari_mtlpath.training.pool.parts import Part
 from napari_mtlpath.training.pool.pool_answers import features_of, part_of
 from napari_mtlpath.training.pool.pool_job import PoolJob
 from napari_mtlpath.training.pool.task_pool import TaskPool
 from napari_mtlpath.training.run import Run
+from napari_mtlpath.training.transfer.linear_probe import linear_probe
 
 SCORES_FILE = "scores.json"
 

@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from napari_mtlpath.cli.leaving_out import table_of
 from napari_mtlpath.cli.main import app
 from napari_mtlpath.encoders.load import FAMILIES
-from napari_mtlpath.training.pool import leave_out
-from napari_mtlpath.training.pool import linear_probe as linear_probing
-from napari_mtlpath.training.pool.fine_tuning import FineTuning, fine_tune
-from napari_mtlpath.training.pool.leave_out import LeftOut, leave_one_out, varied
-from napari_mtlpath.training.pool.linear_probe import COSTS, linear_probe
 from napari_mtlpath.training.pool.parts import Part, grouped_folds
 from napari_mtlpath.training.pool.pool_answers import features_of
+from napari_mtlpath.training.transfer import leave_out
+from napari_mtlpath.training.transfer import linear_probe as linear_probing
+from napari_mtlpath.training.transfer.fine_tuning import FineTuning, fine_tune
+from napari_mtlpath.training.transfer.leave_out import LeftOut, leave_one_out, varied
+from napari_mtlpath.training.transfer.linear_probe import COSTS, linear_probe
 
 CPU = torch.device("cpu")
 SMALL = {

@@ -51,7 +51,8 @@ def retrieve(
     if as_json:
         print_json({"use": RESEARCH_USE_ONLY, "rows": [_as_dict(name, summary) for name, summary in rows]})
         return
-    typer.echo(printable(text))
+    for line in text.splitlines():
+        typer.echo(printable(line))
     left_out = len(slides) - len(positive)
     if left_out:
         typer.echo(f"Left out {left_out} slides without an abnormal tile.")

@@ -62,6 +62,7 @@ def test_table_is_shown_and_written(world, tmp_path):
     done = run(*folders, "--truth", str(truth), "--by", COLUMN, "--k", "3", "--k", "6", "--out", str(tmp_path / "r.md"))
     assert done.exit_code == 0, done.output
     assert "Left out 1 slides without an abnormal tile" in done.output
+    assert sum(line.startswith("| ") for line in done.output.splitlines()) == 5  # heading, and two rows for each K
     written = (tmp_path / "r.md").read_text(encoding="utf-8")
     assert written.count(f"| {COLUMN} |") == 2
     assert written.count("| blind choice |") == 2

@@ -16,6 +16,7 @@ from napari_mtlpath.encoders import network_cache
 from napari_mtlpath.encoders.load import load_encoder
 from napari_mtlpath.encoders.openvino_encoder import OpenvinoRefused
 from napari_mtlpath.nn.aggregator import Aggregator
+from napari_mtlpath.nn.answers import BagAnswer, TaskAnswer
 from napari_mtlpath.nn.routing import top_p
 from napari_mtlpath.nn.selection import kept_tiles
 from napari_mtlpath.tasks import Classification, Regression
@@ -156,6 +157,17 @@ def test_other_weights_options_or_tasks_are_converted_for_themselves() -> None:
         replace(card, aggregator="clam_sb"),
     ]
     assert len({computing._source(each, ENCODER) for each in (card, *others)}) == 5
+
+
+def test_which_of_two_equal_tiles_is_kept_is_no_difference_but_a_wrong_choice_is_one() -> None:
+    def answer(*kept: bool) -> BagAnswer:
+        weights = np.array([0.3, 0.3, 0.3, 0.1], np.float32)
+        said = TaskAnswer(logits=np.zeros(1), routing=weights, selected=np.array(kept))
+        return BagAnswer(tasks={"witness": said})
+
+    exact = answer(True, True, False, False)
+    assert largest_difference(exact, answer(True, False, True, False)) < 1e-6
+    assert largest_difference(exact, answer(True, False, False, True)) > 0.1
 
 
 def test_an_aggregator_of_another_package_is_left_to_torch() -> None:

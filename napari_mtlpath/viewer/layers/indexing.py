@@ -1,15 +1,41 @@
 """What of an array-like level an index picks: the rectangle that holds it, and the rest within."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mtlpath.viewer.layers.composition import Box
+
 Index: TypeAlias = SupportsIndex | slice | Sequence[int] | NDArray[Any]
 
 
-def three_indices(key: Index | tuple[Index, ...]) -> tuple[Index, Index, Index]:
+def picked(
+    key: Index | tuple[Index, ...], shape: tuple[int, int, int], look: Callable[[Box], NDArray[np.uint8]]
+) -> NDArray[np.uint8]:
+    """Return what an index picks of a level [y, x, colour], looking only at the rectangle that holds it.
+
+    Parameters
+    ----------
+    key
+        What stands in the brackets.
+    shape
+        Of the level.
+    look
+        Returns the pixels of a rectangle.
+    """
+    rows, columns, channels = _three_indices(key)
+    (top, bottom), rows = _bounded(rows, shape[0])
+    (left, right), columns = _bounded(columns, shape[1])
+    array = look(Box(top, bottom, left, right))
+    if not isinstance(rows, slice) and not isinstance(columns, slice):
+        return array[rows, columns, channels]
+    lines = array[rows]
+    return lines[(slice(None),) * (lines.ndim - 2) + (columns,)][..., channels]
+
+
+def _three_indices(key: Index | tuple[Index, ...]) -> tuple[Index, Index, Index]:
     """Return the indices of rows, columns and channels."""
     indices = key if isinstance(key, tuple) else (key,)
     if Ellipsis in [index for index in indices if not isinstance(index, np.ndarray)]:
@@ -21,14 +47,14 @@ def three_indices(key: Index | tuple[Index, ...]) -> tuple[Index, Index, Index]:
     return rows, columns, channels
 
 
-def bounded(index: Index, size: int) -> tuple[tuple[int, int], Index]:
+def _bounded(index: Index, size: int) -> tuple[tuple[int, int], Index]:
     """Return the smallest range that holds what `index` picks, and the index to apply within that range."""
     if isinstance(index, slice):
-        picked = range(*index.indices(size))
-        if not picked:
+        taken = range(*index.indices(size))
+        if not taken:
             return (0, 0), slice(0, 0)
-        low, high = min(picked[0], picked[-1]), max(picked[0], picked[-1])
-        return (low, high + 1), slice(None, None, picked.step)
+        low, high = min(taken[0], taken[-1]), max(taken[0], taken[-1])
+        return (low, high + 1), slice(None, None, taken.step)
     numbers = np.asarray(index)
     if numbers.dtype == bool:
         numbers = np.flatnonzero(numbers)

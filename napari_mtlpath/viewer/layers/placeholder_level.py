@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.layers.composition import Box, Composition, Picture, TileKey
-from napari_mtlpath.viewer.layers.indexing import Index, bounded, three_indices
+from napari_mtlpath.viewer.layers.indexing import Index, picked
 from napari_mtlpath.viewer.layers.tile_loader import VIEW_PIXELS, TileLoader, View
 
 if TYPE_CHECKING:
@@ -77,14 +77,7 @@ class PlaceholderLevel:
         return self
 
     def __getitem__(self, key: Index | tuple[Index, ...]) -> NDArray[np.uint8]:
-        rows, columns, channels = three_indices(key)
-        (top, bottom), rows = bounded(rows, self.shape[0])
-        (left, right), columns = bounded(columns, self.shape[1])
-        array = self._look(Box(top, bottom, left, right))
-        if not isinstance(rows, slice) and not isinstance(columns, slice):
-            return array[rows, columns, channels]
-        lines = array[rows]
-        return lines[(slice(None),) * (lines.ndim - 2) + (columns,)][..., channels]
+        return picked(key, self.shape, self._look)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if self.size > WHOLE_ARRAY_BYTES:

@@ -210,9 +210,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--cells", type=int, default=1000, help="of each slide")
-    parser.add_argument(
-        "--slides", type=int, default=80, help="an epoch of the aggregator, and those judged"
-    )
+    parser.add_argument("--slides", type=int, default=80, help="an epoch of the aggregator, and those judged")
     parser.add_argument("--epochs", type=int, default=30, help="of pre-training")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--aggregator", choices=("abmil", "pamil"), default="abmil")

@@ -42,9 +42,9 @@ def answer(model: AnsweringModel, planes: Planes, tiles: Sequence[NDArray[np.uin
     first = 0
     while first < len(tiles):
         batch = tiles[first : first + size]
-        padded = batch if len(batch) >= SMALLEST_BATCH else [*batch, *batch]  # a tile alone takes another path
         try:
-            said = model.answer(np.stack(padded))
+            # A tile alone is not doubled, as for encoders: what may differ in its last bit is rounded to bytes here.
+            said = model.answer(np.stack(batch))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -55,8 +55,8 @@ def answer(model: AnsweringModel, planes: Planes, tiles: Sequence[NDArray[np.uin
                 ) from error
             size = len(batch) // 2
             continue
-        windows.append(planes.bytes_of(said)[: len(batch)])
-        numbers.append(planes.logits_of(said)[: len(batch)])
+        windows.append(planes.bytes_of(said))
+        numbers.append(planes.logits_of(said))
         first += len(batch)
     return Answered(windows=np.concatenate(windows), numbers=np.concatenate(numbers), size=size)
 

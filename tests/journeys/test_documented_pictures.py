@@ -9,6 +9,7 @@ from documented import IMAGES, difference, publish
 from PIL import Image
 from test_gallery_pictures import NAMES as GALLERY_PICTURES
 from test_label_pictures import NAMES as LABEL_PICTURES
+from test_mask_sheet import NAMES as MASK_PICTURES
 from test_segment_pictures import NAMES as SEGMENT_PICTURES
 from test_teach_a_task import PUBLISHED as TEACHING_PICTURES
 from test_teach_on_the_demo_smear import PUBLISHED as DEMO_PICTURES
@@ -69,5 +70,5 @@ def test_every_picture_on_a_page_is_made_here() -> None:
     pages = [*(IMAGES.parent).glob("*.md"), IMAGES.parents[1] / "README.md"]
     shown = {name for page in pages for name in re.findall(r"images/([\w.-]+)", page.read_text(encoding="utf-8"))}
     made = (PICTURES, SMEAR_PICTURES, TILE_PICTURES, TEACHING_PICTURES, DEMO_PICTURES)
-    named = {*LABEL_PICTURES, *GALLERY_PICTURES, *SEGMENT_PICTURES}
+    named = {*LABEL_PICTURES, *GALLERY_PICTURES, *SEGMENT_PICTURES, *MASK_PICTURES}
     assert shown == {name for pictures in made for name in pictures.values()} | named

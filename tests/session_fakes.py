@@ -82,7 +82,7 @@ def fake_result(slide, model, *, known=3, total=12, shape=(3, 4), kinds=("routin
     values = np.full(shape, np.nan, np.float32)
     values.flat[:known] = np.linspace(0.2, 1.8, known)
     heatmaps = {
-        (task.name, kind): SimpleNamespace(task=task.name, kind=kind, values=values)
+        (task.name, kind): SimpleNamespace(task=task.name, kind=kind, values=values, grid=None)
         for task in model.tasks
         for kind in kinds
     }

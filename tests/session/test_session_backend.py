@@ -14,7 +14,7 @@ def test_a_chosen_backend_holds_for_later_models(monkeypatch: pytest.MonkeyPatch
         asked.append(wishes)
         raise ValueError(f"No model {name}.")
 
-    monkeypatch.setattr("napari_mtlpath.zoo.load.load_model", refuse)
+    monkeypatch.setattr("napari_mtlpath.zoo.any_model.load_any", refuse)
     session = Session()
     for wish in ({}, {"backend": "auto"}, {}, {"backend": "torch"}, {}):
         with pytest.raises(ValueError, match="No model a"):

@@ -316,6 +316,8 @@ def test_a_task_with_several_classes_shows_each(bench):
         calibrated=True,
         word="probability",
         possible=SimpleNamespace(names=("H&E", "IHC"), coverage=0.9),
+        scope="slide",
+        areas_mm2=(),
     )
     report.result = fake_result(slide, model)
     report.result.tasks = (answer,)
@@ -367,7 +369,7 @@ def test_the_chooser_lists_models_with_their_cards_and_loads_one(bench, monkeypa
         ModelOffer(name="bad", title="bad", problem="Its weights are missing."),
     )
     monkeypatch.setattr("napari_mtlpath.viewer.docks.model_chooser.model_offers", lambda: offers)
-    monkeypatch.setattr("napari_mtlpath.zoo.load.load_model", lambda name, device="auto": model)
+    monkeypatch.setattr("napari_mtlpath.zoo.any_model.load_any", lambda name, device="auto": model)
     form = bench.show(ModelForm(bench.session))
     models = child(form, "model-list", QComboBox)
     bench.until(lambda: models.count() == 2)
@@ -392,7 +394,7 @@ def test_a_model_that_does_not_load_is_told_and_can_be_tried_again(bench, monkey
     def broken(name, device="auto"):
         raise ValueError("The weights do not fit.")
 
-    monkeypatch.setattr("napari_mtlpath.zoo.load.load_model", broken)
+    monkeypatch.setattr("napari_mtlpath.zoo.any_model.load_any", broken)
     form = bench.show(SectionDock(bench.session, ModelForm(bench.session)))
     button = child(form, "model-load", QAbstractButton)
     bench.until(button.isEnabled)

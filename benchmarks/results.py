@@ -92,7 +92,8 @@ def extension() -> list[Entry]:
 
 def methods(names: Sequence[str]) -> list[Entry]:
     network = {"aggregator": {"name": "joint_transformer", "options": JOINT}}
-    return [Entry(name=name, changes=network | {"balancing": {"method": name}}) for name in names]
+    # A row's name is that of a model folder, too, which may hold no plus.
+    return [Entry(name=name.replace("+", "-"), changes=network | {"balancing": {"method": name}}) for name in names]
 
 
 BASELINES = {"ablation": "no-routing", "extension": "all-three", "methods": "equal"}

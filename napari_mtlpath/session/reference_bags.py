@@ -13,9 +13,7 @@ MOST_TILES = 100_000
 """Tiles of cached slides beyond which those unused for longest are left out: they are all held in memory."""
 
 
-def reference_bags(
-    store: FeatureStore, model: SlideModel, taught: Sequence[TaughtBag] = ()
-) -> tuple[TaughtBag, ...]:
+def reference_bags(store: FeatureStore, model: SlideModel, taught: Sequence[TaughtBag] = ()) -> tuple[TaughtBag, ...]:
     """Return a lesson's bags and every other bag that the store holds of the same encoder and tiles. Reads files.
 
     Parameters

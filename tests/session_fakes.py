@@ -156,6 +156,9 @@ class FakeAnalysis:
     def look_at(self, *rect):
         self.calls.append(("look_at", rect))
 
+    def can_preview(self, model):
+        return True
+
     def preview(self, model):
         self.calls.append(("preview", model))
 

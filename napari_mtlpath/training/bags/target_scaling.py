@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
@@ -100,7 +101,7 @@ class TargetScaling:
         expected = self.in_units(module(bag))
         for name, scale in self.scales.items():
             for layer in _last_layers(module, name):
-                layer.weight.mul_(scale.size)
+                _set_weight(layer, layer.weight * scale.size)
                 layer.bias.mul_(scale.size).add_(scale.offset)
         found = module(bag)
         for name, scale in self.scales.items():
@@ -112,6 +113,13 @@ class TargetScaling:
                 )
 
 
+def _set_weight(layer: nn.Linear, weight: Tensor) -> None:
+    if is_parametrized(layer, "weight"):  # such as a normalised one: what it is computed from is set
+        layer.weight = weight  # type: ignore[assignment]
+    else:
+        layer.weight.copy_(weight)
+
+
 def _last_layers(module: Aggregator, task: str) -> list[nn.Linear]:
     own = {id(parameter) for parameter in module.task_parameters(task)}
     found = [
@@ -119,7 +127,7 @@ def _last_layers(module: Aggregator, task: str) -> list[nn.Linear]:
         for name, layer in module.named_modules()
         if isinstance(layer, nn.Linear)
         and layer.out_features == 1
-        and id(layer.weight) in own
+        and id(layer.bias) in own
         and any(part in {"head", "heads"} for part in name.split("."))
     ]
     if not found:

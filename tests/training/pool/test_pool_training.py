@@ -101,7 +101,7 @@ def test_its_tile_model_answers_tiles_as_the_trained_heads_do(trained: Path, dat
     assert model.card.aggregator == "tile_heads"
     shades = [np.full((PX, PX, 3), shade, np.uint8) for shade in (40, 200)]
     with torch.inference_mode():
-        answers = model.aggregator(model.embed(np.stack(shades)), explain=True).tasks
+        answers = model.aggregator(torch.from_numpy(model.embed(np.stack(shades))), explain=True).tasks
     dark, light = answers["bright"].tile_logits[:, 0].tolist()
     assert dark < 0 < light
     assert answers["shades"].tile_logits.argmax(1).tolist() == [0, 2]

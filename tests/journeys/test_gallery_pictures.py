@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox
 from teaching_journey import Hand
 
 from napari_mtlpath.evaluation.retrieval import retrieve
-from napari_mtlpath.samples import SMEAR_MODEL
+from napari_mtlpath.samples import SMEAR_MODEL, sample
 from napari_mtlpath.simulation.smear_file import read_truth, truth_path
 from napari_mtlpath.viewer.docks.gallery_section import PAGE
 from napari_mtlpath.viewer.docks.thumbnails import Thumbnail
@@ -26,18 +26,19 @@ ANALYSED = 150
 
 
 def test_the_page_shows_how_rare_cells_are_looked_through(
-    make_napari_viewer, qtbot, real_data, demo_smear, tmp_path
+    make_napari_viewer, qtbot, real_data, isolated_folders, tmp_path
 ) -> None:
     card = next((card for card in list_models() if card.name == SMEAR_MODEL), None)
     if card is None:
         pytest.skip(f"There is no model {SMEAR_MODEL!r} among the models")
+    smear = sample("smear").path()  # with a store of its own: the picture shows what a part of the slide says
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1280, 800)
     _, panel = viewer.window.add_plugin_dock_widget("napari-mtlpath", "Pathology panel")
     hand = Hand(viewer, panel, qtbot)
     session = hand.session
     hand.until(lambda: hand.child("model-list").count() > 0)
-    hand.child("open-slide-form").open_path(str(demo_smear))
+    hand.child("open-slide-form").open_path(str(smear))
     hand.until(lambda: hand.binding.slide_layer() is not None)
     hand.child("model-list").setCurrentText(card.title)
     hand.click("model-load")
@@ -65,7 +66,7 @@ def test_the_page_shows_how_rare_cells_are_looked_through(
     hand.until(lambda: (tmp_path / "found.png").is_file())
     with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    truth = read_truth(truth_path(demo_smear)).is_witness
+    truth = read_truth(truth_path(smear)).is_witness
     known = np.isfinite(gallery.ranking.heatmap.values)
     found = retrieve(gallery.ranking.heatmap.values[known], truth[known], k=PAGE)
     hits = sum(truth[int(row["row"]), int(row["column"])] for row in rows[:PAGE])

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 END_WIDTH = 80
 """Screen pixels that the words at an end of a bar may take before they are shortened."""
 
+ANSWER_WIDTH = 160
+"""The same of the answer beside the task's title: the panel must not grow wider than its dock."""
 
 POSSIBLE_TOOLTIP = f"Which answers remain possible. With more than one, or none, the model abstains. {PROMISE}"
 
@@ -43,12 +45,9 @@ class TaskRow(QWidget):
         asked = f"{task.question} " if task.question else ""
         describe(self.choose, f"task-{task.name}-choose", f"{asked}Click to show this task's heatmap on the slide.")
         self.choose.toggled.connect(self._show_question)
-        self._value = QLabel("…")
-        self._value.setTextFormat(Qt.TextFormat.PlainText)
-        describe(self._value, f"task-{task.name}-value", "The model's answer for the tiles analysed so far.")
-        font = self._value.font()
-        font.setBold(True)
-        self._value.setFont(font)
+        self._value = ElidedLabel(f"task-{task.name}-value", strong=True)
+        self._value.fit(ANSWER_WIDTH)
+        self._value.say("…")
         self._bar = ValueBar(f"task-{task.name}-bar", "The answer as a bar.")
         self._question = PlainLabel(f"task-{task.name}-question", tooltip="What the model is asked.")
         self._ends = [ElidedLabel(f"task-{task.name}-{end}") for end in ("low", "high")]
@@ -62,12 +61,12 @@ class TaskRow(QWidget):
         """Show an answer and what it is a mean or a sum of, or that there is none yet."""
         self._over.say(over)
         if answer is None:
-            self._value.setText("…")
+            self._value.say("…")
             self._bar.fill(0.0)
             self._possible.say("")
             return
         self._possible.say(possible_words(answer))
-        self._value.setText(value_words(answer))
+        self._value.say(value_words(answer))
         self._bar.fill(fraction(answer))
         for index, (words, part) in enumerate(class_bars(answer)):
             if index == len(self._class_rows):

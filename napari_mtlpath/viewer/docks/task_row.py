@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QRadioButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QRadioButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mtlpath.evaluation.class_sets import PROMISE
 from napari_mtlpath.session.wording import class_bars, end_words, fraction, possible_words, task_title, value_words
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 END_WIDTH = 80
 """Screen pixels that the words at an end of a bar may take before they are shortened."""
 
-ANSWER_WIDTH = 160
+ANSWER_WIDTH = 190
 """The same of the answer beside the task's title: the panel must not grow wider than its dock."""
 
 POSSIBLE_TOOLTIP = f"Which answers remain possible. With more than one, or none, the model abstains. {PROMISE}"
@@ -43,7 +43,12 @@ class TaskRow(QWidget):
         self.task = task
         self.choose = QRadioButton(task_title(task).replace("&", "&&"))
         asked = f"{task.question} " if task.question else ""
-        describe(self.choose, f"task-{task.name}-choose", f"{asked}Click to show this task's heatmap on the slide.")
+        describe(
+            self.choose,
+            f"task-{task.name}-choose",
+            f"{task_title(task)}. {asked}Click to show this task's heatmap on the slide.",
+        )
+        self.choose.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # a long title gives way
         self.choose.toggled.connect(self._show_question)
         self._value = ElidedLabel(f"task-{task.name}-value", strong=True)
         self._value.fit(ANSWER_WIDTH)

@@ -1,6 +1,6 @@
 """The card of a slide model: what `model.toml` says about it, as a checked value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -100,12 +100,7 @@ class ModelCard:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        check_name(self.name, noun="model")
-        names = [task.name for task in self.tasks]
-        if not 1 <= len(names) <= MAX_TASKS or len(set(names)) != len(names):
-            raise ValueError(f"Model {self.name!r} needs 1 to {MAX_TASKS} tasks of different names; found {names}.")
-        if not self.licence.strip():
-            raise ValueError(f"Model {self.name!r} states no licence. Name it, for example licence = 'CC-BY-4.0'.")
+        names = check_model(self.name, self.tasks, licence=self.licence)
         strangers = sorted({*self.calibration, *self.operating_points, *self.conformal} - set(names))
         if strangers:
             raise ValueError(f"Model {self.name!r} is calibrated for {strangers}, which are none of its tasks {names}.")
@@ -115,10 +110,26 @@ class ModelCard:
 
     def task(self, name: str) -> Task:
         """Return the task called `name`; raise ValueError naming the known ones."""
-        for task in self.tasks:
-            if task.name == name:
-                return task
-        raise ValueError(f"Model {self.name!r} has no task {name!r}. Known: {', '.join(t.name for t in self.tasks)}.")
+        return task_called(name, self.tasks, model=self.name)
+
+
+def check_model(name: str, tasks: Sequence[AnyTask], *, licence: str) -> list[str]:
+    """Return the tasks' names; raise ValueError where a model's name, tasks or licence cannot be."""
+    check_name(name, noun="model")
+    names = [task.name for task in tasks]
+    if not 1 <= len(names) <= MAX_TASKS or len(set(names)) != len(names):
+        raise ValueError(f"Model {name!r} needs 1 to {MAX_TASKS} tasks of different names; found {names}.")
+    if not licence.strip():
+        raise ValueError(f"Model {name!r} states no licence. Name it, for example licence = 'CC-BY-4.0'.")
+    return names
+
+
+def task_called(name: str, tasks: Sequence[KnownTask], *, model: str) -> KnownTask:
+    """Return the task called `name`; raise ValueError naming the known ones."""
+    for task in tasks:
+        if task.name == name:
+            return task
+    raise ValueError(f"Model {model!r} has no task {name!r}. Known: {', '.join(t.name for t in tasks)}.")
 
 
 def read_model_card(folder: Path) -> ModelCard:

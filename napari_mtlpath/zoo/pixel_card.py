@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
-from napari_mtlpath.encoders.card_file import CardError, check_name, pop_table, read_toml, validated, write_toml
+from napari_mtlpath.encoders.card_file import CardError, pop_table, read_toml, validated, write_toml
 from napari_mtlpath.tasks import AnyTask, Classification, PixelRegression, PixelTask, Regression, Segmentation, Task
 from napari_mtlpath.tiles.spec import TileSpec
-from napari_mtlpath.zoo.card import FORMAT, MAX_TASKS, MODEL_FILE, PIXELS, read_tasks
+from napari_mtlpath.zoo.card import FORMAT, MODEL_FILE, PIXELS, check_model, read_tasks, task_called
 
 PIXEL_MODELS_FOLDER = "pixel-models"
 
@@ -74,12 +74,7 @@ class PixelCard:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        check_name(self.name, noun="model")
-        names = [task.name for task in self.tasks]
-        if not 1 <= len(names) <= MAX_TASKS or len(set(names)) != len(names):
-            raise ValueError(f"Model {self.name!r} needs 1 to {MAX_TASKS} tasks of different names; found {names}.")
-        if not self.licence.strip():
-            raise ValueError(f"Model {self.name!r} states no licence. Name it, for example licence = 'CC-BY-4.0'.")
+        check_model(self.name, self.tasks, licence=self.licence)
 
     @property
     def pixel_tasks(self) -> tuple[PixelTask, ...]:
@@ -93,10 +88,7 @@ class PixelCard:
 
     def task(self, name: str) -> AnyTask:
         """Return the task called `name`; raise ValueError naming the known ones."""
-        for task in self.tasks:
-            if task.name == name:
-                return task
-        raise ValueError(f"Model {self.name!r} has no task {name!r}. Known: {', '.join(t.name for t in self.tasks)}.")
+        return task_called(name, self.tasks, model=self.name)
 
 
 def read_pixel_card(folder: Path) -> PixelCard:

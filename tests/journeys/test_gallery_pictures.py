@@ -53,6 +53,7 @@ def test_the_page_shows_how_rare_cells_are_looked_through(
     assert order.currentData() == "basophils"
     viewer.reset_view()
     viewer.scene.camera.zoom *= 4
+    hand.until(lambda: hand.child("ranked-tile-0").isVisible() and hand.child("ranked-tile-0").picture is not None)
     qtbot.mouseClick(hand.child("ranked-tile-0"), Qt.MouseButton.LeftButton)
     qtbot.keyClick(gallery, Qt.Key.Key_Right)
     assert gallery.marked == 1

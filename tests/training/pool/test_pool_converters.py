@@ -56,6 +56,20 @@ def test_labels_of_cells_share_their_pictures_and_their_parts(tmp_path: Path) ->
     assert len(first.parts[Part.TEST]) == int(made_cells(200).in_validation.sum())
 
 
+def test_a_crop_keeps_the_middle_of_each_cell(tmp_path: Path) -> None:
+    write_archive(tmp_path / "cells.zip", made_cells(200))
+    kind = CONVERTERS.load("wbcatt")
+    whole = kind.read({"archive": "cells.zip"}, reading(tmp_path))
+    half = kind.read({"archive": "cells.zip", "crop": 0.5}, reading(tmp_path))
+    height, width = whole.pictures[0].shape[:2]
+    inner = whole.pictures[7][height // 4 : height // 4 + height // 2, width // 4 : width // 4 + width // 2]
+    assert np.array_equal(half.pictures[7], inner)
+    assert half.groups == whole.groups
+    assert np.array_equal(half.labels, whole.labels)
+    with pytest.raises(ValueError, match=r"above 0 and up to 1; found 1\.5"):
+        kind.read({"archive": "cells.zip", "crop": 1.5}, reading(tmp_path))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_no_group_is_in_two_parts(tmp_path: Path, seed: int) -> None:
     rows = [(f"{n}.png", "ab"[n % 2], f"patient {n % 11}") for n in range(66)]

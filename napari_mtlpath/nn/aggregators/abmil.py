@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from napari_mtlpath.nn.configured import ConfiguredAggregator
 from napari_mtlpath.nn.options import check_count, check_dropout
-from napari_mtlpath.nn.outputs import BagOutput, TaskOutput
+from napari_mtlpath.nn.outputs import TaskOutput
+from napari_mtlpath.nn.per_task import PerTaskAggregator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class AbmilOptions:
         check_dropout("dropout", self.dropout)
 
 
-class GatedABMIL(ConfiguredAggregator):
+class GatedABMIL(PerTaskAggregator):
     r"""Attention-based multiple instance learning with a gate (Ilse et al., 2018, arXiv:1802.04712, eq. 9).
 
     :math:`h_n = ReLU(W x_n)` is shared; per task m
@@ -51,7 +51,7 @@ class GatedABMIL(ConfiguredAggregator):
     (5,)
     """
 
-    represents = True
+    own_modules = "pools"
     options_kind = AbmilOptions
     architecture: AbmilOptions
 
@@ -60,23 +60,8 @@ class GatedABMIL(ConfiguredAggregator):
         self.projection = nn.Sequential(nn.Linear(self.features, width), nn.ReLU(), nn.Dropout(dropout))
         self.pools = nn.ModuleList(GatedPool(self.architecture, outputs=task.outputs) for task in self.tasks)
 
-    def forward(
-        self,
-        bag: Float[Tensor, "tile feature"],
-        coordinates: Float[Tensor, "tile 2"] | None = None,
-        *,
-        explain: bool = False,
-    ) -> BagOutput:
-        """Aggregate one bag of at least one tile; `coordinates` are not used."""
-        self._check_bag(bag)
-        tiles = self.represented(self.projection(bag))
-        return BagOutput(
-            tasks={task.name: pool(tiles, explain) for task, pool in zip(self.tasks, self.pools, strict=True)}
-        )
-
-    def task_parameters(self, task: str) -> list[nn.Parameter]:
-        """Return the gate and head of one task."""
-        return list(self.pools[self._index_of(task)].parameters())
+    def _tiles(self, bag: Float[Tensor, "tile feature"]) -> Float[Tensor, "tile width"]:
+        return self.projection(bag)
 
 
 class GatedPool(nn.Module):

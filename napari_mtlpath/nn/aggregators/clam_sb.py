@@ -7,9 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mtlpath.nn.configured import ConfiguredAggregator
 from napari_mtlpath.nn.options import check_count, check_dropout, check_weight
-from napari_mtlpath.nn.outputs import Auxiliary, BagOutput, Criterion, TaskOutput
+from napari_mtlpath.nn.outputs import Auxiliary, Criterion, TaskOutput
+from napari_mtlpath.nn.per_task import PerTaskAggregator
 from napari_mtlpath.tasks import Classification, Task
 
 INSTANCE_WEIGHT = 0.3 / 0.7  # Lu et al., 2021, Methods: 0.7 for the bag's loss, 0.3 for the instances'; ours is 1.
@@ -50,7 +50,7 @@ class ClamOptions:
         check_weight("instance_weight", self.instance_weight)
 
 
-class ClamSB(ConfiguredAggregator):
+class ClamSB(PerTaskAggregator):
     r"""Clustering-constrained attention MIL, single branch (Lu et al., 2021, CLAM, arXiv:2004.09666).
 
     The bag's answer is that of gated attention pooling. While training, per classification task and class c an instance
@@ -70,7 +70,7 @@ class ClamSB(ConfiguredAggregator):
     False
     """
 
-    represents = True
+    own_modules = "branches"
     options_kind = ClamOptions
     architecture: ClamOptions
 
@@ -79,23 +79,8 @@ class ClamSB(ConfiguredAggregator):
         self.projection = nn.Sequential(nn.Linear(self.features, width), nn.ReLU(), nn.Dropout(dropout))
         self.branches = nn.ModuleList(ClamBranch(self.architecture, task) for task in self.tasks)
 
-    def forward(
-        self,
-        bag: Float[Tensor, "tile feature"],
-        coordinates: Float[Tensor, "tile 2"] | None = None,
-        *,
-        explain: bool = False,
-    ) -> BagOutput:
-        """Aggregate one bag of at least one tile; `coordinates` are not used."""
-        self._check_bag(bag)
-        tiles = self.represented(self.projection(bag))
-        return BagOutput(
-            tasks={task.name: branch(tiles, explain) for task, branch in zip(self.tasks, self.branches, strict=True)}
-        )
-
-    def task_parameters(self, task: str) -> list[nn.Parameter]:
-        """Return the gate, head and instance classifiers of one task."""
-        return list(self.branches[self._index_of(task)].parameters())
+    def _tiles(self, bag: Float[Tensor, "tile feature"]) -> Float[Tensor, "tile width"]:
+        return self.projection(bag)
 
 
 class ClamBranch(nn.Module):

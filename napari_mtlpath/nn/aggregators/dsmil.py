@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mtlpath.nn.configured import ConfiguredAggregator
 from napari_mtlpath.nn.options import check_count, check_dropout, check_weight
-from napari_mtlpath.nn.outputs import Auxiliary, BagOutput, Criterion, TaskOutput
+from napari_mtlpath.nn.outputs import Auxiliary, Criterion, TaskOutput
+from napari_mtlpath.nn.per_task import PerTaskAggregator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class DsmilOptions:
         check_weight("stream_weight", self.stream_weight)
 
 
-class DSMIL(ConfiguredAggregator):
+class DSMIL(PerTaskAggregator):
     r"""Dual-stream MIL (Li et al., 2021, DSMIL, arXiv:2011.08939, section 3.1), two streams per task.
 
     :math:`h_n = ReLU(W x_n)` is shared. Per task and output c, the first stream scores tiles,
@@ -62,7 +62,7 @@ class DSMIL(ConfiguredAggregator):
     (5,)
     """
 
-    represents = True
+    own_modules = "streams"
     options_kind = DsmilOptions
     architecture: DsmilOptions
 
@@ -71,23 +71,8 @@ class DSMIL(ConfiguredAggregator):
         self.projection = nn.Sequential(nn.Linear(self.features, width), nn.ReLU(), nn.Dropout(dropout))
         self.streams = nn.ModuleList(DualStream(self.architecture, outputs=task.outputs) for task in self.tasks)
 
-    def forward(
-        self,
-        bag: Float[Tensor, "tile feature"],
-        coordinates: Float[Tensor, "tile 2"] | None = None,
-        *,
-        explain: bool = False,
-    ) -> BagOutput:
-        """Aggregate one bag of at least one tile; `coordinates` are not used."""
-        self._check_bag(bag)
-        tiles = self.represented(self.projection(bag))
-        return BagOutput(
-            tasks={task.name: stream(tiles, explain) for task, stream in zip(self.tasks, self.streams, strict=True)}
-        )
-
-    def task_parameters(self, task: str) -> list[nn.Parameter]:
-        """Return both streams of one task."""
-        return list(self.streams[self._index_of(task)].parameters())
+    def _tiles(self, bag: Float[Tensor, "tile feature"]) -> Float[Tensor, "tile width"]:
+        return self.projection(bag)
 
 
 class DualStream(nn.Module):

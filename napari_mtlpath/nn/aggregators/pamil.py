@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_mtlpath.nn.configured import ConfiguredAggregator
 from napari_mtlpath.nn.options import check_count, check_dropout, check_weight
-from napari_mtlpath.nn.outputs import Auxiliary, BagOutput, Criterion, TaskOutput
+from napari_mtlpath.nn.outputs import Auxiliary, Criterion, TaskOutput
+from napari_mtlpath.nn.per_task import PerTaskAggregator
 from napari_mtlpath.tasks import Classification, Task
 
 PULL = 0.005  # Weight of both cluster losses beside the bag's (released settings of SLAM-AGS).
@@ -50,7 +50,7 @@ class PamilOptions:
         check_weight("prototype_pull", self.prototype_pull)
 
 
-class Pamil(ConfiguredAggregator):
+class Pamil(PerTaskAggregator):
     r"""Prototype attention MIL, the aggregator that SLAM-AGS (2025, arXiv:2511.14639) comes with.
 
     :math:`h_n = W x_n / \|W x_n\|` is shared. Task m has P prototypes :math:`p` of length 1 and a gate
@@ -71,7 +71,7 @@ class Pamil(ConfiguredAggregator):
     (5,)
     """
 
-    represents = True
+    own_modules = "branches"
     options_kind = PamilOptions
     architecture: PamilOptions
 
@@ -81,23 +81,8 @@ class Pamil(ConfiguredAggregator):
         self.dropout = nn.Dropout(self.architecture.dropout)
         self.branches = nn.ModuleList(PamilBranch(self.architecture, task) for task in self.tasks)
 
-    def forward(
-        self,
-        bag: Float[Tensor, "tile feature"],
-        coordinates: Float[Tensor, "tile 2"] | None = None,
-        *,
-        explain: bool = False,
-    ) -> BagOutput:
-        """Aggregate one bag of at least one tile; `coordinates` are not used."""
-        self._check_bag(bag)
-        tiles = self.represented(functional.normalize(self.dropout(self.projection(bag)), dim=1))
-        return BagOutput(
-            tasks={task.name: branch(tiles, explain) for task, branch in zip(self.tasks, self.branches, strict=True)}
-        )
-
-    def task_parameters(self, task: str) -> list[nn.Parameter]:
-        """Return the prototypes, gate and heads of one task."""
-        return list(self.branches[self._index_of(task)].parameters())
+    def _tiles(self, bag: Float[Tensor, "tile feature"]) -> Float[Tensor, "tile width"]:
+        return functional.normalize(self.dropout(self.projection(bag)), dim=1)
 
 
 class PamilBranch(nn.Module):

@@ -175,14 +175,15 @@ def _openvino() -> Finding:
 
 
 def _models() -> Iterator[Finding]:
-    from napari_mtlpath.zoo.load import broken_models, list_models
+    from napari_mtlpath.zoo.any_model import list_any
+    from napari_mtlpath.zoo.load import broken_models
+    from napari_mtlpath.zoo.pixel_load import broken_pixel_models
 
-    names = [card.name for card in list_models()]
-    advice = (
-        "" if names else "Train one with `mtlpath train`, or put a model folder below slide-models/ in MTLPATH_MODELS."
-    )
+    names = [card.name for card in list_any()]
+    folders = "slide-models/ or pixel-models/ in MTLPATH_MODELS"
+    advice = "" if names else f"Train one with `mtlpath train`, or put a model folder below {folders}."
     yield Finding(part="models", works=bool(names), found=", ".join(names) or "none", advice=advice, needed=False)
-    for entry in broken_models():
+    for entry in (*broken_models(), *broken_pixel_models()):
         yield Finding(
             part=f"model {entry.name}", works=False, found=entry.reason, advice="Fetch it again.", needed=False
         )

@@ -135,6 +135,7 @@ def test_doctor_finds_everything_that_is_needed() -> None:
     parts = {finding["part"]: finding for finding in said["findings"]}
     assert parts["torch"]["found"]
     assert ".svs" in parts["reader tiffslide"]["found"]
+    assert {"smear-mecds", "cells-ctan"} <= set(parts["models"]["found"].split(", "))
 
 
 def test_train_refuses_a_config_that_is_not_there(tmp_path: Path) -> None:

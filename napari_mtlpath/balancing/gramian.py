@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-PIECE = 16_384  # Columns taken to float64 at a time: a few rows of them stay in a processor's cache.
+COLUMNS = 65_536  # Columns taken to float64 at a time: enough that calls cost nothing, few enough for a cache.
 NEGLIGIBLE = 1e-24  # A squared norm below this share of the largest is rounding noise of float32.
 
 Weigh = Callable[[Tensor], Tensor]
@@ -26,27 +26,56 @@ def gramian_of(rows: Sequence[Sequence[Tensor | None]]) -> Float64[Tensor, "task
     >>> gramian_of([[torch.tensor([3.0, 4.0])], [torch.tensor([1.0, 0.0])], [None]]).tolist()
     [[25.0, 3.0, 0.0], [3.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    totals: dict[torch.device, Tensor] = {}
+    found: dict[tuple[torch.device, tuple[int, ...]], _Products] = {}
     for pieces in zip(*rows, strict=True):
-        present = [task for task, piece in enumerate(pieces) if piece is not None]
+        present = tuple(task for task, piece in enumerate(pieces) if piece is not None)
         flat = [piece.detach().flatten() for piece in pieces if piece is not None]
         if not flat:
             continue
         if flat[0].device.type == "mps":  # It has no float64.
             flat = [piece.cpu() for piece in flat]
         device = flat[0].device
-        total = totals.setdefault(device, torch.zeros(len(rows), len(rows), dtype=torch.float64, device=device))
-        where = torch.tensor(present, device=device)
-        exact = torch.empty(len(flat), min(PIECE, len(flat[0])), dtype=torch.float64, device=device)
-        for start in range(0, len(flat[0]), PIECE):
-            block = exact[:, : len(flat[0]) - start]
-            for row, piece in zip(block, flat, strict=True):
-                row.copy_(piece[start : start + PIECE])
-            total.index_put_((where[:, None], where[None, :]), block @ block.T, accumulate=True)
+        if (device, present) not in found:
+            found[device, present] = _Products(len(present), device=device)
+        found[device, present].add(flat)
     gramian = torch.zeros(len(rows), len(rows), dtype=torch.float64)
-    for total in totals.values():
-        gramian += total.cpu()
+    for (_, present), products in found.items():
+        where = torch.tensor(present)
+        gramian[where[:, None], where[None, :]] += products.total()
     return gramian
+
+
+class _Products:
+    """Inner products of as many rows as there are, of which pieces come one after the other."""
+
+    def __init__(self, count: int, *, device: torch.device) -> None:
+        self._lower = torch.zeros(count, count, dtype=torch.float64, device=device)
+        self._block = torch.empty(count, COLUMNS, dtype=torch.float64, device=device)
+        self._filled = 0
+
+    def add(self, flat: Sequence[Tensor]) -> None:
+        """Add a piece of every row, all of one length."""
+        start = 0
+        while start < len(flat[0]):
+            taken = min(COLUMNS - self._filled, len(flat[0]) - start)
+            for row, piece in zip(self._block, flat, strict=True):
+                row[self._filled : self._filled + taken] = piece[start : start + taken]
+            start += taken
+            self._filled += taken
+            if self._filled == COLUMNS:
+                self._multiply()
+
+    def total(self) -> Float64[Tensor, "task task"]:
+        """Return the inner products of all that was added, on the CPU."""
+        self._multiply()
+        lower = self._lower.cpu()
+        return lower + lower.tril(-1).T
+
+    def _multiply(self) -> None:
+        block = self._block[:, : self._filled]
+        for place, row in enumerate(block):  # one triangle: half the work of block @ block.T
+            self._lower[place, : place + 1] += block[: place + 1] @ row
+        self._filled = 0
 
 
 def cosines_of(gramian: Float64[Tensor, "task task"]) -> Float64[Tensor, "task task"]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from napari_mtlpath.balancing.gramian import PIECE, cosines_of, gramian_of, safe_weights
+from napari_mtlpath.balancing.gramian import COLUMNS, cosines_of, gramian_of, safe_weights
 
 
 def rows(tasks: int, size: int, *, scale: float = 1.0) -> Tensor:
@@ -11,7 +11,7 @@ def rows(tasks: int, size: int, *, scale: float = 1.0) -> Tensor:
 
 
 def test_pieces_give_the_inner_products_of_whole_rows() -> None:
-    matrix = rows(3, 2 * PIECE + 77)
+    matrix = rows(3, 2 * COLUMNS + 77)
     pieces = [[row[:100].reshape(10, 10), row[100:]] for row in matrix]
     exact = matrix.double() @ matrix.double().T
     torch.testing.assert_close(gramian_of(pieces), exact, rtol=1e-12, atol=1e-9)

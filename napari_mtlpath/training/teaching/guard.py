@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from napari_mtlpath.nn.fingerprint import state_hash
 from napari_mtlpath.nn.outputs import TaskOutput
 from napari_mtlpath.tasks import Classification, Task
 from napari_mtlpath.training.evaluation import estimate
+from napari_mtlpath.training.teaching.aside import computed_aside
 from napari_mtlpath.training.teaching.lesson import TaughtBag
 from napari_mtlpath.zoo.model import SlideModel
 
@@ -118,8 +119,8 @@ class Guard:
     @classmethod
     def recording(
         cls, model: SlideModel | Aggregator, bags: Sequence[TaughtBag], *, except_for: Collection[str] = ()
-    ) -> Iterator["Guard | None"]:
-        """As :meth:`of`, yielding None after each bag and the guard in the end."""
+    ) -> Generator["Guard | None", None, None]:
+        """As :meth:`of`, yielding None while it takes and the guard in the end; closed, it ends at once."""
         if not bags:
             raise ValueError("The guard needs at least one reference bag; found none. Let the model see a slide first.")
         aggregator = _aggregator(model)
@@ -131,8 +132,8 @@ class Guard:
         """Compare what `model` says now with what was recorded."""
         return _last(self.checking(model))
 
-    def checking(self, model: SlideModel | Aggregator) -> Iterator[GuardResult | None]:
-        """As :meth:`check`, yielding None after each bag and the result in the end."""
+    def checking(self, model: SlideModel | Aggregator) -> Generator[GuardResult | None, None, None]:
+        """As :meth:`check`, yielding None while it takes and the result in the end; closed, it ends at once."""
         after = yield from _answers(_aggregator(model), self.tasks, self.bags)
         before = self._before
         yield GuardResult(
@@ -155,24 +156,29 @@ def _last(values: Iterable[Any]) -> Any:  # noqa: ANN401  the last of whatever i
     return last
 
 
-def _answers(aggregator: Aggregator, tasks: tuple[Task, ...], bags: Sequence[TaughtBag]) -> Any:  # noqa: ANN401
-    """Yield None after each bag; return all answers."""
+def _answers(
+    aggregator: Aggregator, tasks: tuple[Task, ...], bags: Sequence[TaughtBag]
+) -> Generator[None, None, _Answers]:
+    """Yield None while it takes; return all answers."""
     on_cpu = copy.deepcopy(aggregator).to("cpu").eval().requires_grad_(False)
+    return (yield from computed_aside(lambda: _all_answers(on_cpu, tasks, bags)))
+
+
+def _all_answers(aggregator: Aggregator, tasks: tuple[Task, ...], bags: Sequence[TaughtBag]) -> _Answers:
     digest = hashlib.sha256()
     scores: dict[str, list[NDArray[np.float64]]] = {task.name: [] for task in tasks}
     for bag in bags:
         features = torch.from_numpy(np.ascontiguousarray(bag.features, dtype=np.float32))
         centres = None if bag.centres_um is None else torch.from_numpy(bag.centres_um.astype(np.float32))
         with torch.inference_mode():
-            output = on_cpu(features, centres, explain=True)
+            output = aggregator(features, centres, explain=True)
         for task in tasks:
             answer = output.tasks[task.name]
             _add(digest, task, answer)
             scores[task.name].append(_score(task, answer.logits))
-        yield None
     return _Answers(
         digest=digest.hexdigest(),
-        weights=state_hash(on_cpu, [task.name for task in tasks]),
+        weights=state_hash(aggregator, [task.name for task in tasks]),
         scores={name: np.stack(values) for name, values in scores.items()},
     )
 

@@ -143,15 +143,17 @@ class _Run:
         job = self._job()
         yield self._report(TeachPhase.PREPARING, 0)
         guard = None
-        for recorded in Guard.recording(self.parent, self.references, except_for=self.names):
-            guard = recorded
-            yield self._report(TeachPhase.PREPARING, 0)
+        with contextlib.closing(Guard.recording(self.parent, self.references, except_for=self.names)) as recording:
+            for recorded in recording:
+                guard = recorded
+                yield self._report(TeachPhase.PREPARING, 0)
         assert guard is not None  # a recording ends with the guard
         step = yield from self._learn(job)
         result = None
-        for compared in guard.checking(job.module.aggregator):
-            result = compared
-            yield self._report(TeachPhase.GUARDING, step, seconds_left=0.0)
+        with contextlib.closing(guard.checking(job.module.aggregator)) as checking:
+            for compared in checking:
+                result = compared
+                yield self._report(TeachPhase.GUARDING, step, seconds_left=0.0)
         assert result is not None
         taught = self._taught(job, guard, result)
         look = job.judge(preview=False)

@@ -56,9 +56,10 @@ def grown(model, *, task=NEW_TASK):
 class FakeTraining:
     """A scripted training of so many steps; notes what was done to it."""
 
-    def __init__(self, *, steps=5, seconds=0.0, fails_at=None, error=None, guard=None, models_every=2):
+    def __init__(self, *, steps=5, seconds=0.0, fails_at=None, error=None, guard=None, models_every=2, distances=None):
         self.steps, self.seconds, self.models_every = steps, seconds, models_every
         self.fails_at = fails_at
+        self.distances = distances or {}
         self.error = error or FloatingPointError("The loss is not finite. Lower the learning rate.")
         self.guard = guard or fake_guard()
         self.started, self.closed, self.ended, self.resumed = 0, 0, 0, []
@@ -109,7 +110,7 @@ class FakeTraining:
             step=self.step,
             steps=self.steps,
             losses={name: 1 - 0.8 * share},
-            validation_losses={name: 1 - 0.7 * share},
+            validation_losses={name: 1 - 0.7 * share} | self.distances,
             scores={name: 0.5 + 0.45 * share},
             floors={name: 0.5},
             model=grown(run.parent) if self.step % self.models_every == 0 else None,

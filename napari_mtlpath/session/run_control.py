@@ -1,6 +1,7 @@
 """What a user wants of something that runs in a thread: to wait, to finish soon, to stop."""
 
 import threading
+from collections.abc import Callable
 
 
 class RunStopped(Exception):
@@ -13,11 +14,6 @@ class RunControl:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._pausing = self._finishing = self._stopped = False
-
-    @property
-    def pausing(self) -> bool:
-        """Whether the user holds the run."""
-        return self._pausing
 
     def pause(self, pausing: bool) -> None:
         """Hold the run, or let it go on."""
@@ -48,12 +44,28 @@ class RunControl:
         """Whether the run is to end."""
         return self._stopped
 
-    def wait(self) -> None:
-        """Wait while the run is held and not stopped."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped or not self._pausing)
-
     def check(self) -> None:
         """Raise RunStopped if the run is to end."""
         if self._stopped:
             raise RunStopped
+
+    def hold(self, tell: Callable[[bool], None]) -> None:
+        """Wait while the user holds the run.
+
+        Parameters
+        ----------
+        tell
+            Called with whether it is held: when that begins, and when the run goes on.
+
+        Raises
+        ------
+        RunStopped
+            If the run is to end.
+        """
+        if self._pausing:
+            tell(True)
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or not self._pausing)
+            if not self._stopped:
+                tell(False)
+        self.check()

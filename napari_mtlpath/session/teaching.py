@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.outbox import Outbox
 from napari_mtlpath.session.run_control import RunStopped
+from napari_mtlpath.session.run_thread import RunThread
 from napari_mtlpath.session.teaching_run import TeachingRun, failure_words
 from napari_mtlpath.session.teaching_tools import TeachingTools, free_name, own_model_folder, suggested_name
 from napari_mtlpath.session.teaching_view import TeachingPhase, TeachingView
+from napari_mtlpath.session.wording import task_title
 
 if TYPE_CHECKING:
     from napari_mtlpath.session.session import Session
@@ -63,12 +64,12 @@ class Teaching:
         self._session = session
         self._outbox = outbox
         self._lock = threading.RLock()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mtlpath-teaching")
+        self._thread = RunThread("mtlpath-teaching")
         self._view = TeachingView()
         self._run: TeachingRun | None = None
         self._last_news = float("-inf")
         self._first = True
-        self._closed = self._prepared = False
+        self._prepared = False
         session.model_changed.connect(self._show_again)
 
     @property
@@ -79,9 +80,9 @@ class Teaching:
     def prepare(self) -> None:
         """Load in the background what the first training needs: some seconds that nobody then waits for."""
         with self._lock:
-            if not self._prepared and not self._closed:
+            if not self._prepared:
                 self._prepared = True
-                self._submit(self.tools.prepare)
+                self._thread.submit(self.tools.prepare)
 
     def start(self, settings: Mapping[str, Any], *, tasks: Sequence[str] = (), resume: bool | None = None) -> None:
         """Teach tasks and labels of the session to the model in use; earlier, unsaved results are dropped.
@@ -112,8 +113,10 @@ class Teaching:
             wanted = tuple(tasks) or ((labelled.task.name,) if labelled is not None else ())
             self._run = run = TeachingRun(parent=model, settings=settings, wanted=wanted, resume=goes_on)
             shared = settings.get("mode") == "shared"
-            self._tell(TeachingView(phase=TeachingPhase.PREPARING, parent=model.card.name, shared=shared))
-            self._submit(lambda: self._teach(run))
+            titles = {task.name: task_title(task) for task in model.tasks}
+            parent = model.card.name
+            self._tell(TeachingView(phase=TeachingPhase.PREPARING, parent=parent, titles=titles, shared=shared))
+            self._thread.submit(lambda: self._teach(run))
         self._session.preview(None, of=model)
         self._outbox.empty()
 
@@ -207,15 +210,12 @@ class Teaching:
 
     def settle(self, timeout: float | None = None) -> None:
         """Wait until what was asked for so far has ended; for command lines and tests, not for the GUI."""
-        with self._lock:
-            waiting = None if self._closed else self._pool.submit(lambda: None)
-        if waiting is not None:
-            waiting.result(timeout)
+        self._thread.settle(timeout)
 
     def close(self) -> None:
         """End, or let a running training finish and save by itself, as `when_closed` says. Idempotent."""
         with self._lock:
-            self._closed = True
+            self._thread.refuse()
             run = self._run
         self._session.model_changed.disconnect(self._show_again, missing_ok=True)
         finish = self.when_closed is WhenClosed.FINISH and self._view.phase in (
@@ -226,7 +226,7 @@ class Teaching:
             run.pause(False)
             if not finish:
                 run.stop()
-        self._pool.shutdown(wait=not finish)
+        self._thread.end(wait=not finish)
 
     # --- in the thread of the training
 
@@ -246,7 +246,7 @@ class Teaching:
             self._session.say(Level.ERROR, failure_words(error))
         else:
             self._end(run, phase=TeachingPhase.DONE, suggested=suggested_name(run))
-            if self._closed:
+            if self._thread.closed:
                 self._finish_alone(run)
 
     def _hear(self, run: TeachingRun, report: "TeachReport") -> None:
@@ -297,7 +297,7 @@ class Teaching:
                 name = free_name(wanted) if renamed else wanted
                 write(own_model_folder(name))
                 used = self._session.model is run.parent
-                if used and not self._closed:
+                if used and not self._thread.closed:
                     self._session.load_model(name, device=str(run.parent.device))
             except Exception as error:  # as in _teach
                 logger.info("Saving a model failed", exc_info=error)
@@ -307,7 +307,7 @@ class Teaching:
             self._outbox.post(self._session.models_changed)
             self._change(run, phase=TeachingPhase.SAVED, saved_as=name)
 
-        self._submit(work)
+        self._thread.submit(work)
 
     # --- state
 
@@ -328,10 +328,6 @@ class Teaching:
         self._view = view
         self._last_news = time.monotonic()
         self._outbox.post(self._session.teaching_changed, view)
-
-    def _submit(self, job: Callable[[], None]) -> None:
-        if not self._closed:
-            self._pool.submit(job)
 
     def _refuse_while_busy(self) -> None:
         if self._view.phase.busy:

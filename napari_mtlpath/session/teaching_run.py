@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from napari_mtlpath.session.run_control import RunControl
-from napari_mtlpath.session.teaching_view import TeachingPhase
+from napari_mtlpath.session.teaching_view import TeachingPhase, paused_or_running
 
 if TYPE_CHECKING:
     from napari_mtlpath.session.session import Session
@@ -98,16 +98,8 @@ class TeachingRun(RunControl):
                     on_report(reports.send(command))
                 except StopIteration as end:
                     return end.value
-                self._hold(on_change)
+                self.hold(lambda pausing: on_change(phase=paused_or_running(pausing)))
                 command = tools.finish() if self.take_finish() else None
-
-    def _hold(self, on_change: Callable[..., None]) -> None:
-        if self.pausing:
-            on_change(phase=TeachingPhase.PAUSED)
-            self.wait()
-            if not self.stopped:
-                on_change(phase=TeachingPhase.RUNNING)
-        self.check()
 
 
 def failure_words(error: Exception) -> str:

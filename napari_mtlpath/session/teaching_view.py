@@ -40,6 +40,11 @@ class TeachingPhase(StrEnum):
         )
 
 
+def paused_or_running(pausing: bool) -> TeachingPhase:
+    """Return the phase of a run that is held, or goes on."""
+    return TeachingPhase.PAUSED if pausing else TeachingPhase.RUNNING
+
+
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
     """One point of the curves, by task.
@@ -72,6 +77,8 @@ class TeachingView:
         What is taught; empty before the labels were read.
     parent
         Name of the model that it started from.
+    titles
+        What a person calls that model's own tasks, by name.
     points
         The curves so far.
     floors, score_names
@@ -97,6 +104,7 @@ class TeachingView:
     phase: TeachingPhase = TeachingPhase.IDLE
     tasks: "tuple[Task, ...]" = ()
     parent: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
     points: tuple[CurvePoint, ...] = ()
     floors: Mapping[str, float] = field(default_factory=dict)
     score_names: Mapping[str, str] = field(default_factory=dict)

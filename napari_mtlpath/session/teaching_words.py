@@ -91,7 +91,7 @@ def score_words(view: TeachingView) -> str:
 
 def title_of(view: TeachingView, task: str) -> str:
     """Return what a person calls a task of a teaching."""
-    return next((task_title(known) for known in view.tasks if known.name == task), task)
+    return next((task_title(known) for known in view.tasks if known.name == task), view.titles.get(task, task))
 
 
 def origin_words(origins: Mapping[str, int]) -> str:
@@ -148,7 +148,7 @@ def delta_rows(view: TeachingView) -> tuple[DeltaRow, ...]:
         return ()
     return tuple(
         DeltaRow(
-            task=name,
+            task=title_of(view, name),
             mean=f"{delta.mean:.3g}",
             interval=f"{delta.low:.2g} to {delta.high:.2g}",
             largest=f"{delta.largest:.3g}",

@@ -4,7 +4,6 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.outbox import Outbox
 from napari_mtlpath.session.run_control import RunControl, RunStopped
+from napari_mtlpath.session.run_thread import RunThread
 from napari_mtlpath.session.teaching_run import failure_words
-from napari_mtlpath.session.teaching_view import TeachingPhase, TeachingView
+from napari_mtlpath.session.teaching_view import TeachingPhase, TeachingView, paused_or_running
 
 if TYPE_CHECKING:
     from napari_mtlpath.session.session import Session
@@ -76,12 +76,11 @@ class WholeTraining:
         self._session = session
         self._outbox = outbox
         self._lock = threading.RLock()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mtlpath-training")
+        self._thread = RunThread("mtlpath-training")
         self._view = TeachingView()
         self._run: RunControl | None = None
         self._config: Path | None = None
         self._output: Path | None = None
-        self._closed = False
 
     @property
     def view(self) -> TeachingView:
@@ -102,8 +101,7 @@ class WholeTraining:
             self._config, self._output = config, None
             self._run = run = RunControl()
             self._tell(TeachingView(phase=TeachingPhase.PREPARING, parent=config.name))
-            if not self._closed:
-                self._pool.submit(self._work, run, config)
+            self._thread.submit(lambda: self._work(run, config))
         self._outbox.empty()
 
     def pause(self) -> None:
@@ -134,18 +132,14 @@ class WholeTraining:
 
     def settle(self, timeout: float | None = None) -> None:
         """Wait until what was asked for so far has ended; for command lines and tests, not for the GUI."""
-        with self._lock:
-            waiting = None if self._closed else self._pool.submit(lambda: None)
-        if waiting is not None:
-            waiting.result(timeout)
+        self._thread.settle(timeout)
 
     def close(self) -> None:
         """Stop after the step at hand and wait for it. Idempotent."""
-        with self._lock:
-            self._closed = True
+        self._thread.refuse()
         if self._run is not None:
             self._run.stop()
-        self._pool.shutdown(wait=True)
+        self._thread.end()
 
     def _work(self, run: RunControl, config: Path) -> None:
         try:
@@ -171,10 +165,7 @@ class WholeTraining:
                 phase = TeachingPhase.RUNNING if going else self._view.phase
                 self._tell(replace(self._view.heard(sign_of(report)), phase=phase))  # type: ignore[arg-type]  # alike
             self._outbox.empty()
-            if run.pausing:
-                self._change(phase=TeachingPhase.PAUSED)
-                run.wait()
-            run.check()
+            run.hold(lambda pausing: self._change(phase=paused_or_running(pausing)))
 
     def _change(self, **changes: Any) -> None:  # noqa: ANN401 - the fields of TeachingView
         with self._lock:

@@ -169,9 +169,19 @@ def test_the_shared_mode_shows_how_far_each_old_task_moved_and_rolls_back_in_one
     assert shown.child("taught-save").isEnabled()
     shown.until(lambda: shown.child("teach-guard-table").isVisible())
     row = [shown.text(f"teach-delta-1-{column}") for column in range(4)]
-    assert row == ["basophils", "0.0123", "0.005 to 0.02", "0.04"]
+    assert row == ["Basophils", "0.0123", "0.005 to 0.02", "0.04"]
     shown.click("taught-discard")
     shown.until(lambda: not shown.child("teach-guard").isVisible())
+
+
+def test_old_tasks_stand_by_their_titles_in_the_key_of_the_curves(bench):
+    shown = bench(FakeTraining(steps=4, distances={"basophils": 0.1, "neutrophils": 0.2}))
+    shown.click("teach-start")
+    shown.until_phase(TeachingPhase.DONE)
+    shown.until(lambda: shown.child("teach-curves-tasks").isVisible())
+    key = shown.text("teach-curves-tasks")
+    assert [title in key for title in ("Eosinophils", "Basophils", "Neutrophils")] == [True] * 3
+    assert "basophils" not in key
 
 
 def test_the_advanced_settings_are_those_of_the_command_line(bench):

@@ -138,6 +138,22 @@ def test_direction_count_and_kind_change_the_order(bench):
     bench.until(lambda: bench.shown() == [599, 598, 597, 596, 595])
 
 
+def test_a_click_before_any_picture_has_come_is_not_taken_back_by_late_news(bench):
+    bench.ready()  # the news of slide, model and tasks may still be on their way when the first order is there
+    bench.until(lambda: bench.form.ranking is not None)
+    bench.qtbot.mouseClick(bench.child("ranked-tile-2"), Qt.MouseButton.LeftButton)
+    assert bench.form.marked == 2
+    heard = []
+    for news in ("slide_changed", "model_changed", "tasks_changed", "resolution_changed"):
+        getattr(bench.form._bridge, news).connect(lambda *_, news=news: heard.append(news))
+    bench.session.slide_changed.emit(bench.session.slide)
+    bench.session.resolution_changed.emit(bench.session.slide.resolution)
+    bench.session.model_changed.emit(bench.session.model)
+    bench.session.tasks_changed.emit()
+    bench.until(lambda: len(heard) >= 4)
+    assert bench.form.marked == 2
+
+
 def test_a_click_pans_to_the_tile_and_the_arrow_keys_walk_on(bench):
     bench.ready()
     bench.until(lambda: len(bench.shown()) == PAGE)

@@ -87,7 +87,7 @@ class _Checkpoints(TorchFunctionMode):
     def _attended(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Return dense attention, whose rows do not know of each other, for some of them at a time."""
         parts = []
-        for part in queries.split(max(1, MOST_PAIRS // keys.shape[-2]), dim=-2):
+        for part in torch.split(queries, max(1, MOST_PAIRS // keys.shape[-2]), dim=-2):
             if self._left.is_set():
                 raise _LeftAlone
             parts.append(functional.scaled_dot_product_attention(part, keys, values))

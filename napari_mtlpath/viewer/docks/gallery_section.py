@@ -65,6 +65,7 @@ class GalleryForm(QWidget):
         self._ranking: Ranking | None = None
         self._marked: int | None = None
         self._page = 0
+        self._about: object = None  # slide, scale, model and tasks that the order is of
         self._source: object = None  # the slide and the grid that the pictures are of
         self._awaited: set[int] = set()  # tiles that are being read
         self._hint = PlainLabel("gallery-hint", NOTHING_YET, tooltip="What has to happen before there are tiles.")
@@ -84,9 +85,9 @@ class GalleryForm(QWidget):
         self._build()
         self._bridge = bridge = Bridge(session, self)
         for news in (bridge.slide_changed, bridge.model_changed, bridge.tasks_changed, bridge.resolution_changed):
-            news.connect(self._start_over)
+            news.connect(self._hear)
         bridge.report_changed.connect(self._follow)
-        self._start_over()
+        self._hear()
 
     @property
     def ranking(self) -> Ranking | None:
@@ -148,7 +149,16 @@ class GalleryForm(QWidget):
         """Take the keys."""
         self.setFocus()
 
-    def _start_over(self, _: object = None) -> None:
+    def _hear(self, _: object = None) -> None:
+        """Start over where slide or model is another: news of what is shown already would take a click back."""
+        session = self._session
+        slide = session.slide
+        about = (slide, slide.resolution if slide is not None else None, session.model, session.tasks)
+        if about != self._about:
+            self._about = about
+            self._start_over()
+
+    def _start_over(self) -> None:
         """Show another order, slide or model from its first tile on."""
         self._marked, self._page, self._ranking = None, 0, None
         self._follow()

@@ -139,24 +139,24 @@ def measure(stage: Stage) -> dict:
 
 
 def without_insertions(spans: "list[GuiSpan]") -> "list[GuiSpan]":
-    """Return the spans without the time in which napari itself inserted a layer; the enclosing ones come after it."""
-    own, inside = [], None
-    for span in spans:
-        if span.name == INSERTION:
-            inside = span
-        elif inside is not None and span.seconds >= inside.seconds:
-            rest, cpu = span.seconds - inside.seconds, span.cpu_seconds - inside.cpu_seconds
-            own.append(replace(span, seconds=rest, cpu_seconds=cpu))
-        else:
-            inside = None
-            own.append(span)
+    """Return our spans, without the time in which napari itself inserted a layer inside them."""
+    insertions = [span for span in spans if span.name == INSERTION]
+    own = []
+    for span in (span for span in spans if span.name != INSERTION):
+        inside = [other for other in insertions if span.start <= other.start and other.end <= span.end]
+        rest, cpu = sum(other.seconds for other in inside), sum(other.cpu_seconds for other in inside)
+        own.append(replace(span, seconds=span.seconds - rest, cpu_seconds=span.cpu_seconds - cpu))
     return own
 
 
 def main() -> int:
+    from napari_mtlpath.viewer.gui_time import recorded_gui_spans
+
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"MTLPATH_HOME": home, "NAPARI_CONFIG": str(Path(home) / "settings.yaml")}
-        stage = Stage(Path(home))
+        with recorded_gui_spans() as before:
+            stage = Stage(Path(home))
+        plots = [span.seconds for span in before if span.name == "make a plot"]
         found = measure(stage)
         stage.binding.close()
         stage.viewer.close()
@@ -173,6 +173,7 @@ def main() -> int:
         Goal(name="our longest stay in the GUI thread, s", value=found["longest"][0][1], limit=0.05),
         Goal(name="our longest computing in the GUI thread, s", value=found["longest_cpu_s"], limit=0.05),
     ]
+    goals.append(Goal(name="making one of the plots, while labels are made, s", value=max(plots), limit=0.05))
     for goal in goals:
         print(goal)
     print(f"napari's own insertion of the new task's layers, s: {[round(s, 3) for s in found['insertions']]}")

@@ -15,6 +15,8 @@ class GuiSpan:
     ----------
     name
         Which callback.
+    start
+        When it began, on the clock of ``time.perf_counter``.
     seconds
         How long it took, wall clock.
     cpu_seconds
@@ -22,8 +24,14 @@ class GuiSpan:
     """
 
     name: str
+    start: float
     seconds: float
     cpu_seconds: float
+
+    @property
+    def end(self) -> float:
+        """When it was over."""
+        return self.start + self.seconds
 
 
 _recordings: list[list[GuiSpan]] = []
@@ -39,7 +47,8 @@ def gui_span(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        span = GuiSpan(name=name, seconds=time.perf_counter() - start, cpu_seconds=time.thread_time() - cpu_start)
+        seconds, cpu_seconds = time.perf_counter() - start, time.thread_time() - cpu_start
+        span = GuiSpan(name=name, start=start, seconds=seconds, cpu_seconds=cpu_seconds)
         for recording in _recordings:
             recording.append(span)
 

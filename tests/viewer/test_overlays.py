@@ -235,6 +235,34 @@ def test_only_the_chosen_task_is_shown(stage):
     assert shown == {"basophils": True, "neutrophils": False}
 
 
+def test_layer_of_a_task_that_is_being_learned_waits_hidden_for_its_first_answer(stage):
+    viewer, session, overlays = stage()
+    eosinophils = Classification(name="eosinophils", title="Eosinophils")
+    overlays.prepare(eosinophils)
+    assert list(layers_of_tasks(viewer)) == []  # nothing is known of the slide: there is no place for it
+    grid = grid_of(session.slide, 64.0)
+    session.result = result_of(heatmap(grid, np.ones(grid.shape)))
+    overlays.update()
+    overlays.prepare(eosinophils)
+    overlays.prepare(eosinophils)
+    waiting = layers_of_tasks(viewer)["eosinophils"]
+    assert not waiting.visible
+    assert np.isnan(waiting.data).all()
+    assert layers_of_tasks(viewer)["basophils"].visible
+    assert session.overlay.visible
+    before = list(viewer.layers)
+    session.tasks = (*session.tasks, eosinophils)
+    session.overlay = replace(session.overlay, task="eosinophils")
+    session.result = result_of(
+        heatmap(grid, np.ones(grid.shape)), heatmap(grid, np.full(grid.shape, 0.5), task="eosinophils")
+    )
+    overlays.update()
+    assert list(viewer.layers) == before
+    assert waiting.visible
+    assert (waiting.data == 0.5).all()
+    assert not layers_of_tasks(viewer)["basophils"].visible
+
+
 def test_nothing_is_left_of_a_result_that_no_longer_holds(stage):
     viewer, session, overlays = stage()
     grid = grid_of(session.slide, 100.0)

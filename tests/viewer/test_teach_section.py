@@ -109,6 +109,14 @@ def test_a_training_draws_curves_and_ends_with_a_green_line(bench):
     assert shown.child("taught-name", QLineEdit).text() == "parent-eosinophils"
 
 
+def test_plots_are_there_before_there_is_anything_to_draw(bench):
+    shown = bench()
+    shown.until(lambda: shown.form.findChild(QWidget, "teach-scores") is not None)
+    assert shown.form.findChild(QWidget, "teach-losses") is not None
+    assert not shown.child("teach-curves").isVisible()
+    assert shown.child("teach-curves").drawn == 0
+
+
 def test_pause_resume_cancel_and_resume_again_by_clicks(bench):
     shown = bench(FakeTraining(steps=100_000, seconds=0.001))
     shown.click("teach-start")

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 # Half a second, when the panel is opened: in a thread beside a running event loop its Qt classes crash PySide6.
 from pyqtgraph import PlotWidget, mkPen
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_mtlpath.session.teaching_view import CurvePoint, TeachingView
 from napari_mtlpath.session.teaching_words import title_of
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 from napari_mtlpath.viewer.docks.theme import line_colour, text_colour
+from napari_mtlpath.viewer.gui_time import gui_span
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QWheelEvent
@@ -23,6 +24,9 @@ AXIS_WIDTH = 34
 
 LOWEST = -0.5
 """Where the plot of scores ends: an R2 has no lowest value, and one of -10 would flatten every other line."""
+
+LOSSES_TIP = "Loss by step: training (dashed), held out (solid)."
+SCORES_TIP = "Scores on held-out labels; dotted: the trivial answer."
 
 SOLID, DASHED, DOTTED = Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine
 
@@ -41,6 +45,9 @@ class Curves(QWidget):
         self.setObjectName(f"{name}-curves")
         self._name = name
         self._view = TeachingView()
+        self._making = QTimer(self)
+        self._making.setSingleShot(True)
+        self._making.timeout.connect(self._make)
         self._losses: _Plot | None = None
         self._scores: _Plot | None = None
         self._key = PlainLabel(f"{name}-curves-key", tooltip="What the lines mean.")
@@ -59,33 +66,39 @@ class Curves(QWidget):
         plots = [plot for plot in (self._losses, self._scores) if plot is not None]
         return max((plot.longest for plot in plots), default=0)
 
+    def prepare(self) -> None:
+        """Make the plots soon, each in a turn of its own: both at once would hold the GUI for as long as 60 ms."""
+        if self._scores is None and not self._making.isActive():
+            self._making.start()
+
     def show_view(self, view: TeachingView) -> None:
-        """Draw the points of a view, or hide where there are none."""
+        """Draw the points of a view as soon as there are plots, or hide where there are none."""
         self._view = view
         self.setVisible(bool(view.points))
-        if not view.points:
-            return
-        if self._losses is None:
-            self._make()
+        if view.phase.busy or view.points:
+            self.prepare()
         self._draw()
 
     def changeEvent(self, event: QEvent) -> None:
         """Draw in the colours of another theme."""
         super().changeEvent(event)
-        if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange) and self._view.points:
+        if event.type() in (QEvent.Type.StyleChange, QEvent.Type.PaletteChange):
             self._draw()
 
     def _make(self) -> None:
-        self._losses = _Plot(f"{self._name}-losses", "Loss", "Loss by step: training (dashed), held out (solid).")
-        self._scores = _Plot(
-            f"{self._name}-scores", "AUC", "Scores on held-out labels; dotted: the trivial answer.", lowest=LOWEST
-        )
-        layout = self.layout()
-        layout.insertWidget(0, self._losses.widget)
-        layout.insertWidget(1, self._scores.widget)
+        """Make the next plot."""
+        with gui_span("make a plot"):
+            if self._losses is None:
+                self._losses = _Plot(f"{self._name}-losses", "Loss", LOSSES_TIP)
+                self.layout().insertWidget(0, self._losses.widget)
+                self._making.start()
+            else:
+                self._scores = _Plot(f"{self._name}-scores", "AUC", SCORES_TIP, lowest=LOWEST)
+                self.layout().insertWidget(1, self._scores.widget)
+                self._draw()
 
     def _draw(self) -> None:
-        if self._losses is None or self._scores is None:
+        if self._losses is None or self._scores is None or not self._view.points:
             return
         points, view = self._view.points, self._view
         tasks = list(dict.fromkeys(name for point in points for name in (*point.validation_losses, *point.losses)))
@@ -139,7 +152,7 @@ class _Plot:
     """One small plot without mouse or menu."""
 
     def __init__(self, name: str, title: str, tooltip: str, *, lowest: float | None = None) -> None:
-        self.widget = _StillPlot(background=None)
+        self.widget = _StillPlot(background=None, enableMenu=False)
         describe(self.widget, name, tooltip)
         self.widget.setFixedHeight(HEIGHT)
         # Else the view keeps the ground of the theme that it was made in.
@@ -147,7 +160,6 @@ class _Plot:
         self.widget.setMouseEnabled(x=False, y=False)
         if lowest is not None:
             self.widget.setLimits(yMin=lowest)
-        self.widget.setMenuEnabled(False)
         self.widget.hideButtons()
         self.widget.getAxis("left").setWidth(AXIS_WIDTH)
         self._title = title

@@ -172,6 +172,7 @@ class TeachForm(QWidget):
         self._together.count()
         if self._labels:
             session.teaching.prepare()
+            self._curves.prepare()
         self._show()
 
     def _show(self, _: object = None) -> None:

@@ -1,5 +1,6 @@
 """Paints the session's result over the slide: a heatmap per task, and the outline of the tiles its router selected."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -8,6 +9,7 @@ from napari.layers import Layer
 from qtpy.QtCore import QTimer
 
 from napari_mtlpath.session.overlay import OverlayChoice, chosen_heatmap
+from napari_mtlpath.session.teaching_view import TeachingPhase
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.layers.heatmap_layer import HeatmapLayer
 from napari_mtlpath.viewer.layers.outline import OUTLINE_KEY, OutlineLayer
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     from napari_mtlpath.inference.heatmap import Heatmap, Placement
     from napari_mtlpath.session.session import Session
+    from napari_mtlpath.session.teaching_view import TeachingView
+    from napari_mtlpath.tasks import AnyTask
     from napari_mtlpath.viewer.bridge import Bridge
 
 
@@ -55,6 +59,7 @@ class OverlayLayers:
         """Repaint whenever the session has news."""
         for signal in (bridge.overlay_changed, bridge.report_changed, bridge.model_changed, bridge.slide_changed):
             signal.connect(self._on_news)
+        bridge.teaching_changed.connect(self._on_teaching)
 
     @property
     def shown(self) -> HeatmapLayer | None:
@@ -83,6 +88,23 @@ class OverlayLayers:
                 self._clear(viewer)
         finally:
             self._busy = False
+
+    def prepare(self, task: "AnyTask") -> None:
+        """Make the layer of a task that is about to be answered, hidden: napari takes a tenth of a second for that."""
+        viewer, slide, result = self._viewer(), self._session.slide, self._session.result
+        known = next(iter(result.heatmaps.values()), None) if result is not None else None
+        if viewer is None or self._closed or self._deleted or slide is None or slide.resolution.mpp is None:
+            return
+        if known is None or not self._choice.visible or task.name in self._heatmaps:
+            return
+        from napari_mtlpath.inference.heatmap import Heatmap, placement
+
+        nothing = np.full(known.values.shape, np.nan, dtype=np.float32)
+        heatmap = Heatmap(task=task.name, kind=known.kind, values=nothing, grid=known.grid)
+        where = placement(known.grid, slide.resolution.mpp)
+        self._busy = True
+        self._add(viewer, task, heatmap, where, replace(self._choice, task=task.name, visible=False))
+        self._busy = False
 
     def place(self) -> None:
         """Take the layers away: after a change of resolution the tiles are others, and their values come anew."""
@@ -133,11 +155,7 @@ class OverlayLayers:
             self._clear(viewer)
             shown = None
         if shown is None and choice.visible:
-            shown = HeatmapLayer(task, heatmap, where=where, units=units_of(slide.resolution), choice=choice)
-            self._heatmaps[heatmap.task] = shown
-            add_quietly(viewer, shown.layer)
-            shown.layer.events.opacity.connect(self._on_layer_opacity)
-            shown.layer.events.visible.connect(self._on_layer_visible)
+            self._add(viewer, task, heatmap, where, choice)
         elif shown is not None:
             shown.choose(choice)
             shown.show(heatmap, where=where)
@@ -146,6 +164,17 @@ class OverlayLayers:
                 other.layer.visible = choice.visible and name == choice.task
         self._paint_outline(viewer, where)
         self._hidden = False
+
+    def _add(
+        self, viewer: "ViewerModel", task: "AnyTask", heatmap: "Heatmap", where: "Placement", choice: OverlayChoice
+    ) -> None:
+        slide = self._session.slide
+        assert slide is not None  # a heatmap lies on one
+        shown = HeatmapLayer(task, heatmap, where=where, units=units_of(slide.resolution), choice=choice)
+        self._heatmaps[task.name] = shown
+        add_quietly(viewer, shown.layer)
+        shown.layer.events.opacity.connect(self._on_layer_opacity)
+        shown.layer.events.visible.connect(self._on_layer_visible)
 
     def _paint_outline(self, viewer: "ViewerModel", where: "Placement") -> None:
         choice, result, slide = self._choice, self._session.result, self._session.slide
@@ -177,6 +206,12 @@ class OverlayLayers:
     def _on_news(self, _: object = None) -> None:
         with gui_span("paint overlays"):
             self.update()
+
+    def _on_teaching(self, view: "TeachingView") -> None:
+        """Be ready to paint the first of the tasks that are taught, while the training is being prepared."""
+        if view.phase is TeachingPhase.PREPARING and view.tasks:
+            with gui_span("prepare overlay"):
+                self.prepare(view.tasks[0])
 
     def _on_removed(self, event: Any) -> None:  # noqa: ANN401 - napari's events are not typed
         if self._busy or self._closed:

@@ -15,6 +15,7 @@ are judged with the test part. Seeds are those of weights and sampling; the divi
 differences are paired. White cells of PBC are cut to the size at which the other sets show theirs, and colours are
 varied more than within one laboratory, because another set is another laboratory.
 
+With ``--adapt-norms`` every arm's batch norms take the statistics of the left-out set's training pictures first.
 ``--arms`` and ``--seeds`` run a part of it. A finished run is not repeated, so the same command goes on after an
 interruption and adds seeds. At the end (or with ``--report``, of what there is) it prints Markdown. Needs the public
 sets in MTLPATH_DATA or ../shared/data.
@@ -38,10 +39,10 @@ from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.loop.job import Validation
 from napari_mtlpath.training.loop.loop import Loop
 from napari_mtlpath.training.pool.parts import Part
-from napari_mtlpath.training.pool.pool_answers import features_of, part_of
 from napari_mtlpath.training.pool.pool_job import PoolJob
 from napari_mtlpath.training.pool.task_pool import PoolTask, Samples, TaskPool, read_pool
 from napari_mtlpath.training.transfer.linear_probe import linear_probe
+from napari_mtlpath.training.transfer.new_domain import transfer_features
 
 ARMS = ("untrained", "from scratch", "MTDP", "joint")
 BASELINE = "colour statistics"
@@ -69,11 +70,17 @@ class Plan:
     tile_px: int
     rate: float
     train_groups: int
+    adapt_norms: bool
     seeds: tuple[int, ...]
 
     def result(self, arm: str, seed: int) -> Path:
         budget = f"{self.left_out}-{self.train_groups or 'all'}-{self.steps}x{self.batch}-{self.tile_px}px"
-        return self.folder / budget / f"{arm.replace(' ', '-')}-{seed}.json"
+        kind = "-adapted" if self.adapt_norms and arm != BASELINE else ""
+        return self.folder / budget / f"{arm.replace(' ', '-')}-{seed}{kind}.json"
+
+    def training(self, arm: str, seed: int) -> Path:
+        """Where the checkpoints of an arm lie, which does not depend on how its features are judged."""
+        return replace(self, adapt_norms=False).result(arm, seed).with_suffix("")
 
     def config(self, seed: int) -> PoolConfig:
         settings = {"epochs": 1, "steps_per_epoch": self.steps, "batch": self.batch, "learning_rate": self.rate}
@@ -100,6 +107,7 @@ def main() -> int:
     parser.add_argument("--tile-px", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--train-groups", type=int, default=0, help="of the left-out set; 0 for all")
+    parser.add_argument("--adapt-norms", action="store_true", help="batch norms by the left-out set, for all arms")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=(*ARMS, BASELINE), default=[*ARMS, BASELINE])
     parser.add_argument("--report", action="store_true", help="print what there is, train nothing")
@@ -121,7 +129,7 @@ def run(plan: Plan, arms: Sequence[str]) -> None:
                 continue
             started = time.process_time()
             network = encoder(arm, plan, pool, target, seed=seed)
-            rows = probe(network, target, arm, seed=seed)
+            rows = probe(network, target, arm, seed=seed, adapt_norms=plan.adapt_norms)
             path = plan.result(arm, seed)
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
@@ -175,8 +183,9 @@ def encoder(arm: str, plan: Plan, pool: TaskPool, target: TaskPool, *, seed: int
     config = plan.config(seed)
     job = _LastWeights(config, learned, device=CPU)
     if arm != "untrained":
-        folder = plan.result(arm, seed).with_suffix("")
-        loop = Loop(job, config.optimisation.settings(), seed=seed, folder=folder, key=f"{plan} {arm} {seed}")
+        folder = plan.training(arm, seed)
+        key = f"{replace(plan, adapt_norms=False, seeds=())} {arm} {seed}"
+        loop = Loop(job, config.optimisation.settings(), seed=seed, folder=folder, key=key)
         for _ in loop.run(output=folder):
             pass
     return job.module.network.eval()
@@ -192,13 +201,11 @@ class _LastWeights(PoolJob):
         return folder
 
 
-def probe(network: nn.Module, target: TaskPool, arm: str, *, seed: int) -> list[dict[str, object]]:
+def probe(network: nn.Module, target: TaskPool, arm: str, *, seed: int, adapt_norms: bool) -> list[dict[str, object]]:
     """Return the linear SVM's figures on the left-out tasks; it learns from their training parts."""
     px = int(target.spec.tile_px)
-    features = {
-        part: features_of(network, part_of(target.tasks, part), tile_px=px, device=CPU)
-        for part in (Part.TRAIN, Part.TEST)
-    }
+    parts = (Part.TRAIN, Part.TEST)
+    features = transfer_features(network, target.tasks, parts=parts, tile_px=px, device=CPU, adapt_norms=adapt_norms)
     return [
         asdict(
             linear_probe(

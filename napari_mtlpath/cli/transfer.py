@@ -39,6 +39,13 @@ def transfer(
     scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Also train the same network from random weights.")
     ] = False,
+    adapt_norms: Annotated[
+        bool,
+        typer.Option(
+            "--adapt-norms",
+            help="Also normalise by the statistics of the new set's training pictures (no label is used).",
+        ),
+    ] = False,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of fine-tuning and of training from scratch.")] = 100,
     rates: Annotated[str, typer.Option(help="Learning rates that the validation part chooses from.")] = (
         "1e-3,1e-4,1e-5,1e-6"
@@ -64,7 +71,7 @@ def transfer(
     place = pick_device(device).device
     rows = []
     for tasks, pool, name in _targets(config, change, (*data, config.resolve().parent), [*encoder, BASELINE], task):
-        rows += _probed(tasks, pool, name, device=place, folds=folds, seed=seed)
+        rows += _probed(tasks, pool, name, device=place, folds=folds, seed=seed, adapt_norms=adapt_norms)
         if name != BASELINE:
             rows += [_tuned(each, pool, name, tuning, device=place) for tuning in tunings for each in tasks]
     if as_json:
@@ -109,27 +116,34 @@ def _targets(
 
 
 def _probed(
-    tasks: "Sequence[PoolTask]", pool: "TaskPool", name: str, *, device: "torch.device", folds: int, seed: int
+    tasks: "Sequence[PoolTask]",
+    pool: "TaskPool",
+    name: str,
+    *,
+    device: "torch.device",
+    folds: int,
+    seed: int,
+    adapt_norms: bool,
 ) -> "list[Transfer]":
     from napari_mtlpath.encoders.load import load_encoder
+    from napari_mtlpath.training.pool.adapt_norms import batch_norms
     from napari_mtlpath.training.pool.parts import Part
-    from napari_mtlpath.training.pool.pool_answers import features_of, part_of
     from napari_mtlpath.training.transfer.linear_probe import linear_probe
+    from napari_mtlpath.training.transfer.new_domain import ADAPTED, transfer_features
 
     encoder = load_encoder(name)
     encoder.to(device)
     px = int(pool.spec.tile_px)
-    features = {part: features_of(encoder.module, part_of(tasks, part), tile_px=px, device=device) for part in Part}
-    return [
-        linear_probe(
-            each,
-            {part: found[each.name] for part, found in features.items()},
-            encoder=encoder.name,
-            folds=folds,
-            seed=seed,
+    rows = []
+    for adapted in (False, True) if adapt_norms and batch_norms(encoder.module) else (False,):
+        features = transfer_features(
+            encoder.module, tasks, parts=tuple(Part), tile_px=px, device=device, adapt_norms=adapted
         )
-        for each in tasks
-    ]
+        for each in tasks:
+            own = {part: found[each.name] for part, found in features.items()}
+            row = linear_probe(each, own, encoder=encoder.name, folds=folds, seed=seed)
+            rows.append(replace(row, method=f"{row.method}, {ADAPTED}") if adapted else row)
+    return rows
 
 
 def _tuned(

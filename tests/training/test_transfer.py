@@ -21,6 +21,7 @@ from napari_mtlpath.training.transfer import linear_probe as linear_probing
 from napari_mtlpath.training.transfer.fine_tuning import FineTuning, fine_tune
 from napari_mtlpath.training.transfer.leave_out import LeftOut, leave_one_out, varied
 from napari_mtlpath.training.transfer.linear_probe import COSTS, linear_probe
+from napari_mtlpath.training.transfer.new_domain import ADAPTED, transfer_features
 
 CPU = torch.device("cpu")
 SMALL = {
@@ -59,6 +60,28 @@ def test_a_linear_machine_finds_what_features_show_and_nothing_else() -> None:
 def test_costs_are_the_published_ones() -> None:
     assert len(COSTS) == 11
     assert (min(COSTS), max(COSTS)) == pytest.approx((1e-10, 1.0))
+
+
+def test_each_set_has_norms_of_its_own_and_the_network_keeps_its_own() -> None:
+    pool = made_pool(made_task("a", 80, related="one"), made_task("b", 80, seed=1, related="two"))
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(Channels(), torch.nn.BatchNorm2d(3), torch.nn.Flatten()).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    asked = {"parts": (Part.TRAIN,), "tile_px": PX, "device": CPU}
+    plain = transfer_features(network, pool.tasks, **asked)[Part.TRAIN]
+    adapted = transfer_features(network, pool.tasks, **asked, adapt_norms=True)[Part.TRAIN]
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    for name in ("a", "b"):
+        by_channel = adapted[name].reshape(len(adapted[name]), 3, -1)
+        np.testing.assert_allclose(by_channel.mean((0, 2)), 0.0, atol=0.05)
+        assert abs(plain[name].mean()) > 0.1
+
+
+class Channels(torch.nn.Module):
+    """Tiles as a network's first layer sees them."""
+
+    def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+        return tiles.permute(0, 3, 1, 2).float() / 255
 
 
 def test_the_part_that_is_judged_decides_nothing() -> None:
@@ -207,6 +230,9 @@ def test_transfer_prints_each_figure_beside_the_trivial_answer(encoder: Path, tm
         ("colour-stats", "auc", 0.5),
     ]
     assert rows[1]["value"] == 1.0  # brightness is what colour statistics see
+    adapted = json.loads(runner.invoke(app, [*command, "--adapt-norms", "--json"]).output)
+    assert [row["method"] for row in adapted] == ["linear SVM", f"linear SVM, {ADAPTED}", "linear SVM"]
+    assert adapted[::2] == rows
     printed = runner.invoke(app, command).output
     assert "shade (auc, trivial answer 0.500):" in printed
     wrong = runner.invoke(app, [*command, "--task", "shadd"])

@@ -1,6 +1,6 @@
-"""Batch normalisation moved to another domain without changing what the network computes."""
+"""Batch normalisation moved to another domain: with the network's function kept, or normalised anew."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +63,7 @@ def adapt_batch_norms(network: nn.Module, batches: Iterable[Tensor], *, pooled: 
     ValueError
         If there is no batch.
     """
-    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats and m.affine]
+    norms = [norm for norm in batch_norms(network) if norm.affine]
     moments = {norm: _Moments(means=[], variances=[], counts=[]) for norm in norms}
     _measure(network, moments, batches)
     for norm, found in moments.items():
@@ -72,6 +72,54 @@ def adapt_batch_norms(network: nn.Module, batches: Iterable[Tensor], *, pooled: 
         mean, variance = found.pooled() if pooled else found.within()
         _move(norm, mean, variance)
     return sum(bool(found.counts) for found in moments.values())
+
+
+def batch_norms(network: nn.Module) -> list[_BatchNorm]:
+    """Return a network's batch norms with running statistics."""
+    return [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+
+@torch.no_grad()
+def retake_batch_norms(network: nn.Module, batches: Sequence[Tensor]) -> int:
+    """Normalise by a new domain's statistics, gains and shifts as they are (AdaBN: Li et al., 2016, arXiv:1603.04779).
+
+    What differs between two laboratories in each channel's mean and spread, such as the stain, is taken out; unlike
+    after :func:`adapt_batch_norms` the network computes something else. No label is needed.
+
+    Parameters
+    ----------
+    network
+        Changed in place; its mode (training or evaluation) is left as it was.
+    batches
+        Pictures of the new domain as the network takes them, at least one batch, of at least two pictures each.
+
+    Returns
+    -------
+    int
+        How many norms have new statistics: the mean over the batches of their means and (unbiased) variances.
+
+    Raises
+    ------
+    ValueError
+        If there is no batch, or one of a single picture.
+    """
+    if not batches or min(len(batch) for batch in batches) < 2:
+        raise ValueError("Batch norms take their statistics from batches of two pictures or more; found fewer.")
+    norms = batch_norms(network)
+    was_training, momenta = network.training, [norm.momentum for norm in norms]
+    network.eval()  # dropout stays off
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    try:
+        for batch in batches:
+            network(batch)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        network.train(was_training)
+    return len(norms)
 
 
 @torch.no_grad()

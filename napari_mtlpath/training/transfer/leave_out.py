@@ -17,11 +17,11 @@ from napari_mtlpath.training.config.pool import PoolConfig
 from napari_mtlpath.training.config.train_config import config_key
 from napari_mtlpath.training.loop.report import TrainingReport
 from napari_mtlpath.training.pool.parts import Part
-from napari_mtlpath.training.pool.pool_answers import features_of, part_of
 from napari_mtlpath.training.pool.pool_job import PoolJob
 from napari_mtlpath.training.pool.task_pool import TaskPool
 from napari_mtlpath.training.run import Run
 from napari_mtlpath.training.transfer.linear_probe import linear_probe
+from napari_mtlpath.training.transfer.new_domain import transfer_features
 
 SCORES_FILE = "scores.json"
 
@@ -150,10 +150,9 @@ class _LeaveOutJob(PoolJob):
 
 def probe_scores(network: torch.nn.Module, pool: TaskPool, *, device: torch.device, seed: int = 0) -> dict[str, float]:
     """Return by task how a linear SVM, fitted on the training part's features, does on the validation part."""
-    features = {
-        part: features_of(network, part_of(pool.tasks, part), tile_px=int(pool.spec.tile_px), device=device)
-        for part in (Part.TRAIN, Part.VALIDATION)
-    }
+    features = transfer_features(
+        network, pool.tasks, parts=(Part.TRAIN, Part.VALIDATION), tile_px=int(pool.spec.tile_px), device=device
+    )
     return {
         task.name: linear_probe(
             task,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_mtlpath.training.pool.adapt_norms import adapt_batch_norms
+from napari_mtlpath.training.pool.adapt_norms import adapt_batch_norms, retake_batch_norms
 
 
 def network() -> nn.Module:
@@ -92,3 +92,34 @@ def test_the_mode_stays_and_no_hook_is_left() -> None:
 def test_no_pictures_are_refused() -> None:
     with pytest.raises(ValueError, match="found none"):
         adapt_batch_norms(network(), [])
+
+
+def test_taken_anew_a_shift_and_a_gain_of_the_channels_make_no_difference() -> None:
+    """What AdaBN is for: another laboratory's stain, here a gain and a shift of what the first norm sees."""
+    model, other = network(), network()
+    with torch.no_grad():
+        other[0].weight *= 1.7
+        other[0].bias.mul_(1.7).add_(0.4)
+    batches = [pictures(4, seed=seed) for seed in range(3)]
+    for each in (model, other):
+        each[1].eps = each[4].eps = 1e-14  # as good as none, which torch refuses
+        assert retake_batch_norms(each, batches) == 2
+        assert not any(module.training for module in each.modules())
+    tiles = pictures(6, seed=9)
+    with torch.no_grad():
+        torch.testing.assert_close(other(tiles), model(tiles), rtol=1e-9, atol=1e-9)
+
+
+def test_statistics_taken_anew_are_the_mean_over_the_batches() -> None:
+    model, source = network(), network()
+    batches = [pictures(4, seed=seed, shift=float(seed)) for seed in range(3)]
+    gain, momentum = model[1].weight.clone(), model[1].momentum
+    retake_batch_norms(model, batches)
+    with torch.no_grad():
+        each = [source[0](batch).transpose(0, 1).flatten(1) for batch in batches]
+    torch.testing.assert_close(model[1].running_mean, torch.stack([v.mean(1) for v in each]).mean(0))
+    torch.testing.assert_close(model[1].running_var, torch.stack([v.var(1) for v in each]).mean(0))
+    torch.testing.assert_close(model[1].weight, gain)
+    assert model[1].momentum == momentum
+    with pytest.raises(ValueError, match="two pictures or more"):
+        retake_batch_norms(model, [pictures(1, seed=0)])

@@ -6,8 +6,10 @@ Goals R1 to R6. The slides are made by ``benchmarks.make_large_slides`` on first
 slide CMU-1-Small-Region.svs. Everything is CPU time of one thread with a warm page cache, except the scaling over two
 threads, which is wall time. openslide is timed where it is installed.
 
-What bounds R4: most of a scaled decode is reading the Huffman codes, which libjpeg cannot skip. The share grows with
-the detail in the tissue, so the table shows how near the decoding alone comes to each goal ("floor").
+What bounds R4: most of a scaled decode is reading the Huffman codes, which no decoder can skip. The share grows with
+the detail in the tissue, so the table shows how near the decoding alone comes to each goal ("floor"), and what the
+codes alone cost: a grey picture of an eighth of the size, for which next to nothing else is computed. What bounds R1:
+libjpeg decodes whole tiles to memory of their own, so a region of several costs one copy ("floor").
 """
 
 import argparse
@@ -70,6 +72,12 @@ class Raw:
             for data in self.tiles(y, x, size):
                 simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least, min_factor=denominator)
 
+    def codes(self, corners: Corners, size: int) -> None:
+        """Read the Huffman codes of the tiles, and compute as little as libjpeg lets one: one grey pixel of 8 x 8."""
+        for y, x in corners:
+            for data in self.tiles(y, x, size):
+                simplejpeg.decode_jpeg(data, "GRAY", min_height=self.tile // 8, min_width=self.tile // 8, min_factor=8)
+
     def region(self, y: int, x: int, size: int, *, stored_chroma: bool = False) -> NDArray[np.uint8]:
         """The least that returns one array: libjpeg decodes whole tiles, so each is copied once into its place.
 
@@ -122,9 +130,9 @@ def regions(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table]
         )
         tables[name] = table
         print(f"\n{name}\n{table.show('raw decode')}")
-        goals.append(
-            Goal(name=f"R1 {name}: ours / raw decode", value=table.ratio("ours", "raw decode").median, limit=1.15)
-        )
+        floor = table.ratio("raw decode + copy", "raw decode").median
+        value = table.ratio("ours", "raw decode").median
+        goals.append(Goal(name=f"R1 {name}: ours / raw decode (floor {floor:.3f})", value=value, limit=1.15))
         limit = {("aligned 256"): 0.33, ("any 1024"): 0.70}.get(name)
         if limit is not None:
             goals.append(
@@ -171,6 +179,7 @@ def squares(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table]
         "ours, stored level": lambda: each(lambda y, x: square(y, x, Resampling.STORED), where),
         "ours, scaled, any corner": lambda: each(lambda y, x: square(y + 101, x + 101, Resampling.SCALED), where),
         "raw scaled decode": lambda: raw.read(where, size, denominator=4),
+        "reading the codes alone": lambda: raw.codes(where, size),
         "full decode + area": lambda: each(full, where),
         "tiffslide + PIL bilinear": lambda: each(
             lambda y, x: bilinear(peer.read_region((x, y), 0, (size, size))), where
@@ -191,8 +200,10 @@ def squares(path: Path, *, rounds: int, requests: int) -> tuple[dict[str, Table]
     goals = []
     for name, limit in limits.items():
         floor = table.ratio("raw scaled decode", name).median
+        codes = table.ratio("reading the codes alone", name).median
         value = table.ratio("ours, scaled", name).median
-        goals.append(Goal(name=f"R4 {label}: ours / {name} (floor {floor:.3f})", value=value, limit=limit))
+        words = f"R4 {label}: ours / {name} (floor {floor:.3f}, codes alone {codes:.3f})"
+        goals.append(Goal(name=words, value=value, limit=limit))
     value = table.ratio("ours, scaled", "raw scaled decode").median
     goals.append(Goal(name=f"R4 {label}: ours / raw scaled decode", value=value, limit=1.15))
     ours = np.array([square(y, x, Resampling.SCALED) for y, x in where], float)

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from napari_mtlpath.cli.display import has_display, under_xvfb
+from napari_mtlpath.encoders.openvino_runtime import openvino_runtime
 
 GRAPHICS_SECONDS = 60.0  # a cold start of Qt on a slow disk takes some seconds; a hung driver never answers
 
@@ -164,9 +165,7 @@ def _openvino() -> Finding:
         advice = "pip install 'napari-mtlpath[openvino]'"
         return Finding(part=part, works=False, found=f"not installed ({purpose})", advice=advice, needed=False)
     try:
-        import openvino
-
-        able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        able = openvino_runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except (ImportError, OSError, RuntimeError) as error:
         advice = "pip install --upgrade openvino"
         return Finding(part=part, works=False, found=str(error), advice=advice, needed=False)

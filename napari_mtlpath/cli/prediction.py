@@ -1,5 +1,7 @@
 """One slide from file to exported results, as reports: what the child process of `mtlpath predict` runs."""
 
+import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -85,9 +87,16 @@ def prepare(wishes: Wishes) -> "Callable[[Path], Iterator[SlideProgress | SlideD
 
 def load_beside_readers(model: "str | Path", *, device: str, backend: str) -> "AnyModel":
     """Load a model, and meanwhile, on another core, what opens slides."""
+    from napari_mtlpath.encoders.backend import Backend
     from napari_mtlpath.slides.open import load_readers
     from napari_mtlpath.zoo.any_model import load_any
 
+    if backend != Backend.TORCH and importlib.util.find_spec("openvino") is not None:
+        from napari_mtlpath.encoders.openvino_runtime import openvino_runtime
+
+        # Imports wait for each other, and compiling a network waits for nobody: so first to there, then both at once.
+        with contextlib.suppress(ImportError, OSError):  # said where the model is loaded
+            openvino_runtime()
     with ThreadPoolExecutor(1, thread_name_prefix="mtlpath-loader") as beside:
         beside.submit(load_readers)  # what fails here fails again, and is said, when a slide is opened
         return load_any(model, device=device, backend=backend)

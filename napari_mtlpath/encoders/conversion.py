@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.encoders.openvino_encoder import NETWORK_FILE, PRECISIONS, OpenvinoEncoder, OpenvinoRefused
+from napari_mtlpath.encoders.openvino_runtime import openvino_runtime
 from napari_mtlpath.encoders.parity import Agreement, agreement, real_tiles
 from napari_mtlpath.slides.foreign_errors import FOREIGN_ERRORS, brief
 
@@ -39,7 +40,7 @@ def record(module: nn.Module, example: tuple[Tensor, ...], path: Path, *, shapes
     Exception
         One of `FOREIGN_ERRORS`, if torch cannot record it or OpenVINO does not know an operation.
     """
-    import openvino
+    openvino = openvino_runtime()
     from openvino.frontend import (
         FrontEndManager,
         GeneralFailure,
@@ -108,9 +109,7 @@ def verified(encoder: Encoder, folder: Path) -> OpenvinoEncoder:
 
 
 def _offered() -> list[str]:
-    import openvino
-
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = openvino_runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return [precision for precision in PRECISIONS if precision == "float32" or "BF16" in able]
 
 

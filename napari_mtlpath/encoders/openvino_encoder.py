@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mtlpath.encoders.openvino_runtime import openvino_runtime
 from napari_mtlpath.encoders.tile_encoder import TileEncoder
 from napari_mtlpath.hashes import description_sha256
 from napari_mtlpath.processors import Processor, computing_threads
@@ -47,8 +48,7 @@ class OpenvinoEncoder(TileEncoder):
     def __init__(
         self, *, name: str, features: int, tile_px: int, base_digest: str, folder: Path, precision: str
     ) -> None:
-        import openvino
-
+        openvino = openvino_runtime()
         self.name = name
         self.features = features
         self.tile_px = TilePixels(tile_px)

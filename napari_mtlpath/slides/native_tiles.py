@@ -94,6 +94,9 @@ class NativeTiles:
             Whether native tiles go into the cache; None keeps those that stick out of the box, which its neighbours
             will want.
         """
+        together = self._together(stored, denominator, box)
+        if together is not None:
+            return Pixels(array=together)
         level = self._levels[stored]
         high, wide = level.tile_height // denominator, level.tile_width // denominator
         height, width = -(-level.height // denominator), -(-level.width // denominator)
@@ -118,6 +121,35 @@ class NativeTiles:
                     return Pixels(array=kept, unreadable=unreadable)
                 paste(out, kept, top - y0, left - x0)
         return Pixels(array=out, unreadable=unreadable)
+
+    def _together(self, stored: int, denominator: int, box: tuple[int, int, int, int]) -> NDArray[np.uint8] | None:
+        """Return a region that consists of whole tiles, decoded many at a time; None where that cannot be."""
+        level = self._levels[stored]
+        high, wide = level.tile_height // denominator, level.tile_width // denominator
+        if denominator == 1 or box[0] % high or box[1] % wide or box[2] % high or box[3] % wide:
+            return None
+        rows, columns = range(box[0] // high, box[2] // high), range(box[1] // wide, box[3] // wide)
+        across = min(len(columns), denominator**2)
+        down = denominator**2 // max(1, across)
+        if len(columns) <= across and len(rows) <= down:
+            return self._block(stored, rows, columns, denominator)
+        out = np.empty((box[2] - box[0], box[3] - box[1], 3), np.uint8)
+        for part in (rows[start : start + down] for start in range(0, len(rows), down)):
+            for beside in (columns[start : start + across] for start in range(0, len(columns), across)):
+                block = self._block(stored, part, beside, denominator)
+                if block is None:
+                    return None
+                paste(out, block, part.start * high - box[0], beside.start * wide - box[1])
+        return out
+
+    def _block(self, stored: int, rows: range, columns: range, denominator: int) -> NDArray[np.uint8] | None:
+        if len(rows) * len(columns) < 2:
+            return None
+        array = self._source.read_block(stored, rows, columns, denominator=denominator)
+        if array is not None and self._bad:  # The storage answers again.
+            with self._lock:
+                self._bad.difference_update((stored, row, column) for row in rows for column in columns)
+        return array if array is None or self._transform is None else self._transform(array)
 
     def _remember_bad(self, place: tuple[int, int, int], error: TileUnreadable) -> None:
         with self._lock:

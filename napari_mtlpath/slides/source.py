@@ -111,6 +111,22 @@ class SlideSource(ABC):
         """
         return self.read_tile(level, row, column, denominator=denominator)
 
+    def read_block(self, level: int, rows: range, columns: range, *, denominator: int) -> NDArray[np.uint8] | None:
+        """Decode neighbouring native tiles together where that is cheaper, to the same bits as one by one.
+
+        Parameters
+        ----------
+        level, rows, columns
+            Which tiles; together no more pixels than one tile at full size.
+        denominator
+            2, 4 or 8: see `read_tile`.
+
+        Returns
+        -------
+        Array [y, x, 3] of uint8 RGB, or None: then the tiles are read one by one, which also tells what is wrong.
+        """
+        return None
+
     @abstractmethod
     def read_associated(self, name: str) -> NDArray[np.uint8]:
         """Decode an associated image, [y, x, 3] of uint8 RGB, at most 4096 px on its longer side."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_mtlpath.slides.foreign_errors import FOREIGN_ERRORS, brief
 from napari_mtlpath.slides.jpeg import complete_stream, decode_jpeg, joined_stream, stream_prefix
+from napari_mtlpath.slides.jpeg_block import LONGEST_PX, BlockHeader, decode_block
 from napari_mtlpath.slides.pixel_format import JPEG_2000, RGB, YCBCR, pixel_format
 from napari_mtlpath.slides.resample import shrink
 from napari_mtlpath.slides.shared_file import SharedFile
@@ -88,6 +89,7 @@ class TiffPage:
         # Everything that must be so that a tile is one JPEG stream and no more.
         self._plain = self._format.jpeg and not self._joined and self._planes == 1 and self._band == 1
         self._whole = self.height // self._chunk_height, self.width // self._chunk_width
+        self._header: BlockHeader | None = None  # what the tile before began with
         self._memory = threading.local()
 
     def level(self, downsample: tuple[float, float]) -> StoredLevel:
@@ -125,6 +127,31 @@ class TiffPage:
         if pixels.shape[0] < height or pixels.shape[1] < width:
             raise TileUnreadable(f"the tile decodes to {pixels.shape[0]} x {pixels.shape[1]}, not {height} x {width}")
         return shrink(pixels[:height, :width], denominator // scaled)
+
+    def read_block(self, rows: range, columns: range, denominator: int) -> NDArray[np.uint8] | None:
+        """Decode whole JPEG tiles together; see ``SlideSource.read_block``."""
+        count, high = len(rows) * len(columns), self._chunk_height
+        inside = rows.start >= 0 and rows.stop <= self._whole[0]
+        inside &= columns.start >= 0 and columns.stop <= self._whole[1]
+        if not (self._plain and inside and count <= denominator**2 and count * high <= LONGEST_PX):
+            return None
+        tiles = [self._bytes(row * self._columns + column) for row in rows for column in columns]
+        header = self._header
+        if header is None or not tiles[0].startswith(header.shared):
+            header = BlockHeader.of(tiles[0], self._prefix, height=high, width=self._chunk_width)
+            self._header = header
+        stream = header.joined(tiles, height=high) if header is not None else None
+        if stream is None:
+            return None
+        high, wide = high // denominator, self._chunk_width // denominator
+        scratch = self._scratch()[: count * high * wide * 3].reshape(count * high, wide, 3)
+        pixels = decode_block(stream, scratch, denominator=denominator)
+        if pixels is None:
+            return None
+        out = np.empty((len(rows) * high, len(columns) * wide, 3), np.uint8)
+        places = out.reshape(len(rows), high, len(columns), wide, 3)
+        places[:] = pixels.reshape(len(rows), len(columns), high, wide, 3).transpose(0, 2, 1, 3, 4)
+        return out
 
     def _scratch(self) -> NDArray[np.uint8]:
         """Return this thread's memory for one decoded tile, flat."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_mtlpath.encoders.openvino_runtime import openvino_runtime
 from napari_mtlpath.nn.answers import BagAnswer, TaskAnswer
 from napari_mtlpath.nn.selection import kept_tiles
 from napari_mtlpath.processors import Processor, usable_cores
@@ -57,8 +58,7 @@ class OpenvinoAggregator:
     backend = "OpenVINO (float32)"
 
     def __init__(self, *, folder: Path, outputs: RecordedOutputs, build: "Callable[[], Aggregator]") -> None:
-        import openvino
-
+        openvino = openvino_runtime()
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "NUM_STREAMS": 1,

@@ -112,6 +112,13 @@ class _TiffSource(SlideSource):
         except FOREIGN_ERRORS as error:
             raise TileUnreadable(brief(error)) from error
 
+    def read_block(self, level: int, rows: range, columns: range, *, denominator: int) -> NDArray[np.uint8] | None:
+        """Decode neighbouring JPEG tiles in one call."""
+        try:
+            return self._pages[level].read_block(rows, columns, denominator)
+        except FOREIGN_ERRORS:  # an unreadable tile among them
+            return None
+
     def read_associated(self, name: str) -> NDArray[np.uint8]:
         """Decode an associated image."""
         if name not in self._associated:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 MODELS_FOLDER = "slide-models"
 
+TORCH_ANSWERS = "Tiles go through OpenVINO, and torch answers for the slide."
+"""What is done where OpenVINO is refused for the aggregator alone."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -75,10 +78,16 @@ def load_model(
     encoder = _encoder_of(card, folder, wanted, place.device)
     if precision is not Precision.FLOAT32:
         encoder = _in_precision(encoder, precision)
-    aggregator = _aggregator_of(card, folder, encoder, _builder(card, folder, encoder.features))
+    build, refusal = _builder(card, folder, encoder.features), ""
+    try:
+        aggregator = _aggregator_of(card, folder, encoder, build)
+    except OpenvinoRefused as error:
+        refusal = f"{error} {TORCH_ANSWERS}"
+        logger.warning(refusal)
+        aggregator = build()
     if not isinstance(aggregator, OpenvinoAggregator):
         place = pick_device(device)
-    return SlideModel(card=card, encoder=encoder, aggregator=aggregator, device=place)
+    return SlideModel(card=card, encoder=encoder, aggregator=aggregator, device=place, refusal=refusal)
 
 
 def list_models() -> tuple[ModelCard, ...]:
@@ -107,17 +116,13 @@ def find_model(name_or_path: str | Path) -> Path:
 def _aggregator_of(
     card: ModelCard, folder: Path, encoder: TileEncoder, build: "Callable[[], Aggregator]"
 ) -> "Aggregator | OpenvinoAggregator":
-    """Let OpenVINO answer where it computes the tiles, unless it does not give torch's answers."""
+    """Let OpenVINO answer where it computes the tiles; raise OpenvinoRefused if it does not give torch's answers."""
     if not isinstance(encoder, OpenvinoEncoder):
         return build()
     weights = folder / MODEL_WEIGHTS
     check_no_pickle(weights)
     check_promise(weights, expected=card.weights_sha256, found=file_sha256(weights))
-    try:
-        return openvino_aggregator(card, encoder=encoder, build=build)
-    except OpenvinoRefused as error:
-        logger.warning("%s Tiles go through OpenVINO, and torch answers for the bag.", error)
-        return build()
+    return openvino_aggregator(card, encoder=encoder, build=build)
 
 
 def _builder(card: ModelCard, folder: Path, features: int) -> "Callable[[], Aggregator]":

@@ -33,6 +33,8 @@ class SlideModel:
         Why there, in one sentence.
     digest
         SHA-256 (hex) over card, weights and encoder: part of every result.
+    refusal
+        Why torch answers for the bag although OpenVINO computes the tiles, in sentences; else empty.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class SlideModel:
         encoder: TileEncoder,
         aggregator: "Aggregator | OpenvinoAggregator",
         device: Device,
+        refusal: str = "",
     ) -> None:
+        self.refusal = refusal
         self.card = card
         self.encoder = encoder
         self._answering = aggregator
@@ -65,9 +69,11 @@ class SlideModel:
     @property
     def backend(self) -> str:
         """What computes the model, in words: ``"torch"``, or the encoder's backend and what answers for the bag."""
-        if not isinstance(self._answering, OpenvinoAggregator):
-            return self.encoder.backend
-        return f"{self.encoder.backend}, aggregator through {self._answering.backend}"
+        if self.encoder.backend == "torch":
+            return "torch"
+        answering = self._answering
+        aggregator = answering.backend if isinstance(answering, OpenvinoAggregator) else "torch"
+        return f"{self.encoder.backend}, aggregator through {aggregator}"
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -125,6 +131,7 @@ class SlideModel:
                 else [f"Unverified model: it did not come with this program ({self.digest[:12]})."]
             ),
             f"Runs on {self.device_reason}",
+            *([self.refusal] if self.refusal else []),
         ]
         return "\n".join(lines)
 

@@ -229,3 +229,22 @@ def test_a_prediction_whose_networks_are_converted_never_imports_torch(cmu_svs: 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("[] "), done.stdout
     assert "aggregator through OpenVINO" in done.stdout
+
+
+@needs_openvino
+def test_a_model_whose_aggregator_is_refused_says_so_wherever_it_says_what_computes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from napari_mtlpath.inference.export.provenance import provenance_now
+    from napari_mtlpath.zoo import load
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OpenvinoRefused("Aggregator 'mecds' through OpenVINO differs.")
+
+    monkeypatch.setattr(load, "openvino_aggregator", refuse)
+    model = load.load_model("tissue-mecds", device="cpu", backend="openvino")
+    assert model.refusal == f"Aggregator 'mecds' through OpenVINO differs. {load.TORCH_ANSWERS}"
+    assert model.refusal in model.describe()
+    facts = {"slide": "a.svs", "slide_fingerprint": "1", "model": "m", "model_digest": "2", "parameters": {}}
+    assert "aggregator through torch" in provenance_now(**facts, backend=model.backend).program
+    assert load.load_model("tissue-mecds", device="cpu").refusal == ""

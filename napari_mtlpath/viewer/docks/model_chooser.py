@@ -34,6 +34,7 @@ class ModelChooser(QWidget):
         describe(self._load, "model-load", "Load the chosen model; it starts on the open slide at once.")
         self._load.clicked.connect(self.load)
         self._summary = PlainLabel("model-summary", tooltip="What the chosen model does, in its makers' words.")
+        self._computing = PlainLabel("model-computing", tooltip="OpenVINO was asked for, and does a part of the work.")
         self._made_for = PlainLabel("model-made-for", tooltip="On other stains and organs its numbers mean nothing.")
         self._about = QToolButton()
         describe(self._about, "model-about", "Read the model's card: tasks, figures, limits, licence.")
@@ -81,7 +82,7 @@ class ModelChooser(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
         layout.addLayout(row)
-        for widget in (self._summary, self._made_for, self._about, self._card):
+        for widget in (self._summary, self._made_for, self._computing, self._about, self._card):
             layout.addWidget(widget)
 
     def _offer(self, offers: tuple[ModelOffer, ...]) -> None:
@@ -124,6 +125,7 @@ class ModelChooser(QWidget):
         looked_at = card.summary if card is not None and not in_use else ""  # In use, it stands in the card below.
         self._summary.say(looked_at or problem or ("" if self._looking or card is not None else _NO_MODELS))
         self._made_for.say(made_for(card) if card is not None else "")
+        self._computing.say(str(getattr(model, "refusal", "")) if in_use else "")
         self._card.setPlainText(card_words(card) if card is not None else "")
         self._about.setVisible(card is not None)
         self._card.setVisible(card is not None and self._about.isChecked())

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -18,6 +19,8 @@ SNAP_TOLERANCE = 0.02  # a tile 2 % larger or smaller shows the same cells; an a
 class TileGrid:
     """Square tiles side by side from the slide's upper left corner; a tile belongs when its centre is on the slide.
 
+    A grid that is `covering` has more where the slide ends within a tile: every tile with a pixel on the slide.
+
     Tiles are numbered row by row from 0. All geometry is integer arithmetic on level-0 pixels: no accumulated
     rounding on a slide of any size.
 
@@ -31,6 +34,8 @@ class TileGrid:
         Side of a tile in level-0 pixels.
     spec
         The tile that the model was made for.
+    covering
+        Whether a tile belongs as soon as the centre of one of its ``spec.tile_px`` pixels is on the slide.
 
     Examples
     --------
@@ -48,6 +53,7 @@ class TileGrid:
     mpp: tuple[float, float]
     side: SlidePixels
     spec: TileSpec
+    covering: bool = False
 
     def __post_init__(self) -> None:
         if self.slide_height < 1 or self.slide_width < 1 or self.side < 1:
@@ -67,6 +73,7 @@ class TileGrid:
         mpp: tuple[float, float],
         spec: TileSpec,
         native_tile: tuple[int, int] | None = None,
+        covering: bool = False,
     ) -> Self:
         """Lay the grid of a tile spec over a slide.
 
@@ -80,6 +87,8 @@ class TileGrid:
             The tile that the model was made for.
         native_tile
             Size (height, width) of the file's own tiles: a side within 2 % of a multiple of it becomes that multiple.
+        covering
+            Whether no pixel of the slide may be left out.
         """
         if not all(math.isfinite(value) and value > 0 for value in mpp):
             raise ValueError(f"Microns per pixel must be positive; found {mpp}. Set the slide's resolution.")
@@ -92,17 +101,18 @@ class TileGrid:
             mpp=mpp,
             side=SlidePixels(side),
             spec=spec,
+            covering=covering,
         )
 
-    @property
+    @cached_property
     def rows(self) -> int:
-        """Number of tile rows: 0 where the slide is lower than half a tile."""
-        return _tiles_along(self.slide_height, self.side)
+        """Number of tile rows: 0 where the slide is lower than half a tile, unless the grid is covering."""
+        return self._along(self.slide_height)
 
-    @property
+    @cached_property
     def columns(self) -> int:
-        """Number of tile columns: 0 where the slide is narrower than half a tile."""
-        return _tiles_along(self.slide_width, self.side)
+        """Number of tile columns: 0 where the slide is narrower than half a tile, unless the grid is covering."""
+        return self._along(self.slide_width)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -112,7 +122,7 @@ class TileGrid:
     @property
     def key(self) -> str:
         """Short SHA-256 digest of where the tiles sit on the slide; part of every feature key."""
-        text = f"{int(self.slide_height)}|{int(self.slide_width)}|{int(self.side)}"
+        text = f"{int(self.slide_height)}|{int(self.slide_width)}|{int(self.side)}{'|covering' * self.covering}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
@@ -163,6 +173,12 @@ class TileGrid:
         columns = np.arange(first_column, end_column, dtype=np.int64)
         return (rows[:, None] * self.columns + columns[None, :]).ravel()
 
+    def _along(self, length: int) -> int:
+        if not self.covering:
+            return _tiles_along(length, self.side)
+        pixels = int(self.spec.tile_px)
+        return -(-pixels_along(length, self.side, pixels) // pixels)
+
     def _corners(self, indices: NDArray[np.integer]) -> NDArray[np.int64]:
         rows, columns = np.divmod(np.asarray(indices, dtype=np.int64), max(1, self.columns))
         return np.stack([rows, columns], axis=-1) * int(self.side)
@@ -176,6 +192,17 @@ def _snapped(side: int, native: int) -> int:
 def _tiles_along(length: int, side: int) -> int:
     """Count the tiles whose centre, (2 r + 1) side / 2, lies before the edge."""
     return (2 * length - 1 + side) // (2 * side)
+
+
+def pixels_along(length: int, side: int, pixels: int) -> int:
+    """Count the pixels, so many to a tile's side, whose centre, (2 i + 1) side / 2 pixels, lies before the edge.
+
+    Examples
+    --------
+    >>> pixels_along(100, 64, 32), pixels_along(1, 64, 32)
+    (50, 0)
+    """
+    return max(0, -((int(side) - 2 * length * pixels) // (2 * int(side))))
 
 
 def _span(low: float, high: float, *, side: int, count: int) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """One plane of a pixel model's answers over a whole slide, band by band: what masks and contours are made from."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -34,10 +33,7 @@ class MaskBands:
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels: those on the slide, at least one."""
-        lattice = self._maps.lattice
-        rows, columns = lattice.shape
-        height = min(rows, math.ceil(lattice.grid.slide_height / lattice.step))
-        width = min(columns, math.ceil(lattice.grid.slide_width / lattice.step))
+        height, width = self._maps.lattice.on_slide
         return max(1, height >> self._level), max(1, width >> self._level)
 
     def band(self, top: int, bottom: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_mtlpath.tiles.grid import TileGrid
+from napari_mtlpath.tiles.grid import TileGrid, pixels_along
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.units import Microns, TilePixels
 
@@ -66,7 +66,8 @@ class Lattice:
             tile_um=Microns(spec.tile_um * core / spec.tile_px), tile_px=TilePixels(core), resampling=spec.resampling
         )
         # Not snapped to the file's own tiles: a core of another size would show other pixels than the model's.
-        grid = TileGrid.for_slide(height=height, width=width, mpp=mpp, spec=cut)
+        # Covering: what is answered pixel by pixel is answered up to the slide's edge.
+        grid = TileGrid.for_slide(height=height, width=width, mpp=mpp, spec=cut, covering=True)
         return cls(grid=grid, margin_px=(spec.tile_px - core) // 2)
 
     @property
@@ -99,6 +100,12 @@ class Lattice:
         """Rows and columns of the lattice's pixels."""
         return self.grid.rows * self.core_px, self.grid.columns * self.core_px
 
+    @property
+    def on_slide(self) -> tuple[int, int]:
+        """Rows and columns of the lattice's pixels whose centre is on the slide: the last cores reach beyond it."""
+        grid, pixels = self.grid, self.core_px
+        return pixels_along(grid.slide_height, grid.side, pixels), pixels_along(grid.slide_width, grid.side, pixels)
+
     def window(self, index: int) -> tuple[float, float, float]:
         """Return the upper left corner (y, x) and the side of a core's window in level-0 pixels."""
         y, x = self.grid.corner(index)
@@ -107,16 +114,17 @@ class Lattice:
 
     def inside(self, index: int) -> tuple[int, int]:
         """Return how many rows and columns of a core's pixels have their centre on the slide."""
-        y, x = self.grid.corner(index)
-        return self._along(self.grid.slide_height - y), self._along(self.grid.slide_width - x)
+        row, column = self.grid.row_column(index)
+        height, width = self.on_slide
+        return min(self.core_px, height - row * self.core_px), min(self.core_px, width - column * self.core_px)
 
     def pixel_at(self, y: float | int, x: float | int) -> tuple[int, int] | None:
-        """Return the lattice's pixel (row, column) that holds a place in level-0 pixels, or None outside the grid.
+        """Return the lattice's pixel (row, column) that holds a place in level-0 pixels, or None outside the slide.
 
         The slide's first pixel is centred at 0, so that it spans -1/2 to 1/2.
         """
         row, column = math.floor((y + 0.5) / self.step), math.floor((x + 0.5) / self.step)
-        rows, columns = self.shape
+        rows, columns = self.on_slide
         return (row, column) if 0 <= row < rows and 0 <= column < columns else None
 
     def around(self, index: int) -> list[tuple[int, int, int]]:
@@ -140,10 +148,6 @@ class Lattice:
                 within = (row >= 0) & (row < self.grid.rows) & (column >= 0) & (column < self.grid.columns)
                 near[row[within], column[within]] = True
         return np.flatnonzero(near).astype(np.int64)
-
-    def _along(self, length: int) -> int:
-        """Count the pixels of a core whose centre, (i + 1/2) step, lies before `length`."""
-        return min(self.core_px, max(0, math.ceil(length / self.step - 0.5)))
 
 
 def core_pixels(tile_px: int) -> int:

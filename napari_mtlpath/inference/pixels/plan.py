@@ -56,7 +56,7 @@ def lattice_for(slide: AnalysedSlide, model: AnsweringModel) -> Lattice:
             f"{spec.tile_um:g} um. Enter the value in the Slide section, or pass --mpp."
         )
     lattice = Lattice.for_slide(height=slide.height, width=slide.width, mpp=mpp, spec=spec)
-    if len(lattice.grid) == 0:
+    if 2 * min(slide.height, slide.width) < lattice.grid.side:
         raise ValueError(
             f"Slide {slide.name!r} is {slide.height} x {slide.width} px, less than half a tile of model "
             f"{model.card.name!r} ({lattice.grid.side} px). Check its microns per pixel ({mpp[0]:g})."

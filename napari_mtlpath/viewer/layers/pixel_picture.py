@@ -79,6 +79,10 @@ class PixelPicture:
             min(width, box.right + halo),
         )
         codes = self._codes(level, wide, look.plane)
+        # The last cores reach beyond the slide, where there is nothing to answer for.
+        bottom, right = (-(-pixels // 2**level) for pixels in self._maps.lattice.on_slide)
+        codes[max(0, bottom - wide.top) :] = UNKNOWN
+        codes[:, max(0, right - wide.left) :] = UNKNOWN
         if look.contours:
             codes = _rims(codes, line)
         codes = codes[box.top - wide.top :, box.left - wide.left :][: box.bottom - box.top, : box.right - box.left]

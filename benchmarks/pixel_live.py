@@ -62,13 +62,17 @@ def random_model(folder: Path, *, tile_px: int, mpp: float) -> Any:
 def live(slide: Any, model: Any, field: tuple[float, float, float, float]) -> dict[str, float]:
     """Return wall and CPU seconds from the look until all of the field is known, and how many windows it took."""
     ready, known, last = threading.Event(), threading.Event(), []
+    inside = lattice_for(slide, model).grid.tiles_in(*field).tolist()
 
     def hear(report: LiveReport) -> None:
         last[:] = [report]
         if report.tiles_total:
             ready.set()
-        painted = report.result.tiles_known if report.result is not None else 0
-        if report.visible_known >= report.visible_total > 0 and painted >= report.tiles_known:
+        if report.result is None or report.result.painting is None:
+            return
+        # Every tile of the view is answered, and no seam waits for a neighbour.
+        painted = report.result.tiles_known >= report.tiles_known and not report.result.painting.maps.unfinished(inside)
+        if report.visible_known >= report.visible_total > 0 and painted:
             known.set()
 
     analysis = PixelAnalysis(slide, model, on_report=hear, idle_after=1e9)

@@ -223,10 +223,15 @@ class Desk:
             asked, self._restart = self._restart, False
             return asked
 
-    def resting(self, seconds: float) -> bool:
-        """Whether no view came for some seconds."""
+    def resting(self) -> bool:
+        """Whether the view stands still."""
         with self._changed:
-            return self._schedule is not None and self._schedule.resting(self._clock(), seconds=seconds)
+            return self._schedule is not None and self._schedule.resting(self._clock())
+
+    def in_view(self) -> NDArray[np.int64]:
+        """Return the tiles in view, ascending."""
+        with self._changed:
+            return self._grid.tiles_in(*self._view) if self._view is not None else np.empty(0, dtype=np.int64)
 
     def longest_read(self) -> float:
         """Return for how many seconds the oldest read has been under way."""

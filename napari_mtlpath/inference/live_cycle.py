@@ -17,7 +17,6 @@ from napari_mtlpath.inference.threads import sentence_of
 from napari_mtlpath.inference.tile_reader import SILENT_STORAGE_SECONDS, silent_storage
 from napari_mtlpath.processors import Processor
 
-RESTING_SECONDS = 0.5  # a view that did not change for so long may get larger batches
 SHORTEST_WAIT = 0.001
 
 Judged: TypeAlias = tuple[int, int, object]
@@ -121,7 +120,8 @@ class LiveCycle(ABC):
                 self._notice_silence()
                 if self.moved:
                     self.moved = False
-                    self._sizer.moved()
+                    if not self._desk.resting():
+                        self._sizer.moved()
                 if tiles:
                     self._work_on(tiles)
                 self._aggregate_when_due()
@@ -143,7 +143,7 @@ class LiveCycle(ABC):
             self._sizer.limit(size)
             self._message = self._smaller(size)
         self._throughput.add(len(tiles), began=began, now=now)
-        self._sizer.encoded(len(tiles), now - began, resting=self._desk.resting(RESTING_SECONDS))
+        self._sizer.encoded(len(tiles), now - began, resting=self._desk.resting())
         self._desk.settle(np.array([tile.index for tile in tiles], dtype=np.int64))
 
     def _notice_silence(self) -> None:

@@ -11,6 +11,9 @@ from napari_mtlpath.tiles.visible import order_rest, order_tiles
 
 View = tuple[float, float, float, float]
 
+MOVING_SECONDS = 0.5
+"""Two new views within so long are a movement; a view that did not change for so long rests."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ordering:
@@ -67,6 +70,8 @@ class Schedule:
         self._tissue = tissue
         self._idle_after = idle_after
         self._last_look = now
+        self._last_move = float("-inf")
+        self._moving = False
         self._view: View | None = None
         self._list: deque[int] | None = None
         self._version = object()
@@ -90,6 +95,9 @@ class Schedule:
         self._last_look = now
         if view == self._view:
             return
+        # One new view is a jump, after which the eye rests; a second one soon after is a movement.
+        self._moving = now - self._last_move < MOVING_SECONDS
+        self._last_move = now
         self._view = view
         self._background = False
         self._list = None
@@ -145,9 +153,9 @@ class Schedule:
         """Return how long the view must still rest before the rest of the tissue follows; 0 or less: it does."""
         return self._last_look + self._idle_after - now
 
-    def resting(self, now: float, *, seconds: float) -> bool:
-        """Whether no new view came for some seconds."""
-        return now - self._last_look >= seconds
+    def resting(self, now: float) -> bool:
+        """Whether the view stands still: no new one came lately, or it was a single one."""
+        return not self._moving or now - self._last_look >= MOVING_SECONDS
 
     def visible(self, settled: NDArray[np.bool_]) -> tuple[int, int]:
         """Return how many tissue tiles of the view are settled, and how many there are."""

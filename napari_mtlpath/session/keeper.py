@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari_mtlpath.features.store import FeatureStore
     from napari_mtlpath.inference.live_base import TiledAnalysis
     from napari_mtlpath.inference.live_report import LiveReport
+    from napari_mtlpath.inference.pixels.shelf import MapsShelf
     from napari_mtlpath.slides.slide import Slide
     from napari_mtlpath.zoo.any_model import AnyModel
     from napari_mtlpath.zoo.model import SlideModel
@@ -176,14 +177,23 @@ class AnalysisKeeper:
             live.look_at(*self._rect)
 
 
-def live_analysis(store: "Callable[[], FeatureStore]") -> AnalysisMaker:
-    """Return what starts the analysis that fits a model; `store` is asked at each start of one with embeddings."""
+def live_analysis(store: "Callable[[], FeatureStore]", shelf: "Callable[[], MapsShelf] | None" = None) -> AnalysisMaker:
+    """Return what starts the analysis that fits a model.
+
+    Parameters
+    ----------
+    store
+        Asked at each start of an analysis with embeddings: where they are kept.
+    shelf
+        Asked at each start of one pixel by pixel: where its answers go when another model takes its place.
+    """
 
     def make(slide: "Slide", model: "AnyModel", on_report: "Callable[[LiveReport], None]") -> "TiledAnalysis":
         if answers_pixels(model):
             from napari_mtlpath.inference.pixels.live import PixelAnalysis
 
-            return PixelAnalysis(slide, cast("PixelModel", model), on_report=on_report)
+            kept = shelf() if shelf is not None else None
+            return PixelAnalysis(slide, cast("PixelModel", model), on_report=on_report, shelf=kept)
         from napari_mtlpath.inference.live import LiveAnalysis
 
         return LiveAnalysis(slide, cast("SlideModel", model), store=store(), on_report=on_report)

@@ -64,7 +64,9 @@ class Session(SessionState):
         self._outbox = Outbox()
         self._overlays = OverlayMemory()
         self._keeper = AnalysisKeeper(
-            make=analyse or live_analysis(lambda: self.store), on_report=self._hear, on_failure=self._fail
+            make=analyse or live_analysis(lambda: self.store, lambda: self._holdings.shelf),
+            on_report=self._hear,
+            on_failure=self._fail,
         )
         self._backend: dict[str, Any] = {}
         self._work = Work(self._tell_work)
@@ -268,8 +270,8 @@ class Session(SessionState):
         self._outbox.post(self.slide_changed, slide)
         self._analyse_anew()
         if old is not None:  # After its analysis has ended, which the order of the keeper's jobs sees to.
-            keep_tiles = slide is not None and slide.fingerprint == old.fingerprint
-            self._keeper.do(lambda: self._holdings.release_slide(old, keep_tiles=keep_tiles))
+            keep_tiles, keep_answers = slide is not None and slide.fingerprint == old.fingerprint, slide is not None
+            self._keeper.do(lambda: self._holdings.release_slide(old, keep_tiles=keep_tiles, keep_answers=keep_answers))
 
     def _switch_model(self, model: "AnyModel | None") -> None:
         self._model, self._preview = model, None

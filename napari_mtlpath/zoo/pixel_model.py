@@ -151,6 +151,7 @@ class PixelModel:
         return "\n".join(lines)
 
     def _place(self, device: TorchDevice) -> None:
-        self.network.to(device.device)
+        # Weights as a convolution over RGB pixels side by side wants them: fewer are put in order anew for each batch.
+        self.network.to(device.device).to(memory_format=torch.channels_last)
         self.device = device.device
         self.device_reason = device.reason

@@ -155,3 +155,18 @@ def test_answer_to_an_old_view_is_ignored():
     assert schedule.take(settled) is None
     schedule.accept(new, new.answer())
     assert divmod(schedule.take(settled), COLUMNS) in {(row, column) for row in range(8, 11) for column in range(8, 11)}
+
+
+def test_a_jump_is_no_movement_and_two_views_in_half_a_second_are_one():
+    schedule = Schedule(grid(), np.ones((ROWS, COLUMNS), bool), idle_after=2.0, now=0.0)
+    assert schedule.resting(0.0)
+    schedule.look_at(view_of(0, 0), 1.0)
+    schedule.look_at(view_of(0, 0), 1.1)  # the same view again: nothing has moved
+    assert schedule.resting(1.1)
+    schedule.look_at(view_of(0, 1), 1.2)
+    assert not schedule.resting(1.2)
+    schedule.look_at(view_of(0, 2), 1.6)
+    assert not schedule.resting(1.9)
+    assert schedule.resting(2.1)
+    schedule.look_at(view_of(5, 5), 4.0)
+    assert schedule.resting(4.0)

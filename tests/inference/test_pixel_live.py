@@ -13,6 +13,7 @@ from pixel_slides import DrawnSlide
 from napari_mtlpath.folders import cache_folder
 from napari_mtlpath.inference.live_report import LiveReport, LiveState
 from napari_mtlpath.inference.pixels.live import WINDOWS_FOLDER, PixelAnalysis
+from napari_mtlpath.inference.pixels.shelf import MapsShelf
 from napari_mtlpath.inference.pixels.window_file import WindowFile
 from napari_mtlpath.inference.results import Scope, ValueWord
 
@@ -139,3 +140,80 @@ def test_a_full_disk_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) ->
     report = listener.until(lambda report: report.state is LiveState.FAILED)
     assert "No space left on device. Free some space" in report.message
     assert live.close()
+
+
+def analysed(slide: DrawnSlide, model: ColourModel, shelf: MapsShelf) -> tuple[PixelAnalysis, LiveReport]:
+    listener = Listener()
+    live = PixelAnalysis(slide, model, on_report=listener, idle_after=0.0, shelf=shelf)
+    return live, listener.until(complete)
+
+
+def test_coming_back_to_a_model_computes_nothing_and_says_the_same() -> None:
+    slide, first, second, shelf = (
+        DrawnSlide(height=200, width=200),
+        ColourModel(),
+        ColourModel(name="other"),
+        MapsShelf(),
+    )
+    live, before = analysed(slide, first, shelf)
+    assert live.close()
+    assert our_threads() == []
+    answered = first.tiles_answered
+    other, _ = analysed(slide, second, shelf)
+    assert other.close()
+    assert len(shelf) == 2
+
+    read = len(slide.reads)
+    again, after = analysed(slide, first, shelf)
+    assert (first.tiles_answered, len(slide.reads)) == (answered, read)
+    assert before.result is not None
+    assert after.result is not None
+    assert [each.class_values for each in after.result.tasks] == [each.class_values for each in before.result.tasks]
+    painting = after.result.painting
+    assert painting is not None
+    assert painting.maps.core(5, 0) is None  # let go of while it was on the shelf
+    back = threading.Event()
+    painting.maps.on_restored = back.set
+    painting.maps.want([5])
+    assert back.wait(PATIENCE)
+    assert painting.maps.core(5, 0) is not None
+    assert again.close()
+    shelf.close()
+    assert our_threads() == []
+
+
+def test_an_analysis_that_was_left_in_its_middle_goes_on_there() -> None:
+    slide, model, shelf, listener = DrawnSlide(), ColourModel(), MapsShelf(), Listener()
+    live = PixelAnalysis(slide, model, on_report=listener, idle_after=1e9, shelf=shelf)
+    live.look_at(0, 0, 100, 100)
+    seen = listener.until(lambda report: report.visible_total > 0 and report.visible_known == report.visible_total)
+    assert live.close()
+    answered = model.tiles_answered
+    again, whole = analysed(slide, model, shelf)
+    assert model.tiles_answered - answered <= whole.tiles_total - seen.tiles_known
+    assert again.close()
+    shelf.close()
+
+
+def test_the_shelf_keeps_what_was_left_last_within_its_bounds() -> None:
+    slide, shelf = DrawnSlide(height=100, width=100), MapsShelf(most=1)
+    models = [ColourModel(name=name) for name in ("a", "b")]
+    for model in models:
+        live, _ = analysed(slide, model, shelf)
+        assert live.close()
+    assert len(shelf) == 1
+    gone, kept = (model.tiles_answered for model in models)
+    for model in reversed(models):
+        live, _ = analysed(slide, model, shelf)
+        assert live.close()
+    assert models[1].tiles_answered == kept
+    assert models[0].tiles_answered > gone
+    shelf.drop("another slide")
+    assert len(shelf) == 1
+    shelf.drop(slide.fingerprint)
+    assert len(shelf) == 0
+    shelf.close()
+    narrow = MapsShelf(most_bytes=10)
+    live, _ = analysed(slide, models[0], narrow)
+    assert live.close()
+    assert len(narrow) == 0

@@ -1,6 +1,7 @@
 """Answers pixel by pixel: where they lie, how they blend, what is counted, what memory holds."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -70,6 +71,79 @@ def test_windows_of_neighbours_share_the_lattice_and_their_weights_add_up_to_one
         assert side / lattice.window_px == pytest.approx(lattice.grid.side / lattice.core_px)
 
 
+@given(
+    height=st.integers(60, 700),
+    width=st.integers(60, 700),
+    mpp=st.floats(0.2, 0.9),
+    tile_px=st.sampled_from([32, 40, 50]),
+)
+@settings(max_examples=80, deadline=None)
+def test_every_pixel_of_a_slide_that_is_all_tissue_is_analysed(height, width, mpp, tile_px):
+    """The last cores reach beyond the edge, so that none of the slide is left out; and none lies wholly beyond it."""
+    slide, model = DrawnSlide(height=height, width=width, resolution=KnownMpp((mpp, mpp))), ColourModel(tile_px=tile_px)
+    if 2 * min(height, width) < lattice_side(tile_px, mpp):
+        with pytest.raises(ValueError, match="less than half a tile"):
+            pixel_plan(slide, model)
+        return
+    plan = pixel_plan(slide, model)
+    lattice = plan.lattice
+    covered = np.zeros((height, width), bool)
+    pixels = 0
+    for index in plan.indices.tolist():
+        y, x = lattice.grid.corner(index)
+        covered[y : y + lattice.grid.side, x : x + lattice.grid.side] = True
+        inside = lattice.inside(index)
+        assert min(inside) > 0
+        pixels += inside[0] * inside[1]
+    # A pixel of the lattice counts when its centre is on the slide: at most half of one is left out, or added.
+    half = math.ceil(lattice.step / 2)
+    assert covered[: height - half, : width - half].all()
+    assert pixels == math.prod(lattice.on_slide)
+    for length, counted in zip((height, width), lattice.on_slide, strict=True):
+        assert abs(counted * lattice.step - length) <= lattice.step / 2 + 1e-6
+
+
+def lattice_side(tile_px, mpp):
+    """Return the side of a core in level-0 pixels, for a model of half a micron per pixel."""
+    return round(core_pixels(tile_px) / 2 / mpp)
+
+
+def test_tissue_at_the_right_and_lower_edge_is_found_and_answered(tmp_path):
+    slide, model = DrawnSlide(height=300, width=410), ColourModel()  # cores of 32 pixels: 9.4 x 12.8 of them
+    plan, maps = maps_for(slide, model, tmp_path)
+    assert maps.lattice.grid.shape == (10, 13)
+    add(maps, slide, model, plan.indices.tolist())
+    painting = PixelPainting(maps=maps, version=1)
+    assert painting.words_at("darkness", PaintKind.PREDICTION, 299, 409) != "not analysed"
+    assert painting.bytes_at(300, 409) is None
+    assert painting.bytes_at(299, 410) is None
+    maps.close()
+
+
+def test_cores_are_blended_once_all_around_them_is_known_or_when_asked(tmp_path):
+    slide, model = DrawnSlide(), ColourModel(frayed=2)
+    _plan, maps = maps_for(slide, model, tmp_path)
+    columns = maps.lattice.grid.columns
+    block = [row * columns + column for row in (3, 4, 5) for column in (3, 4, 5)]
+    middle = block[4]
+    add(maps, slide, model, block, batch=2)
+    assert maps.unfinished(block) == 8
+    assert maps.unfinished([middle]) == 0
+    rough, version = maps.core(block[0], 0).copy(), maps.version
+    maps.finish([block[0], middle])
+    assert maps.unfinished(block) == 7
+    assert maps.version > version
+    assert (maps.core(block[0], 0) != rough).any()
+    maps.finish()
+    assert maps.unfinished(block) == 0
+    _plan, other = maps_for(slide, model, tmp_path)
+    add(other, slide, model, block[::-1], batch=9)
+    for index in block:  # what is asked for by name is never rough
+        np.testing.assert_array_equal(maps.core(index, 0), other.blended(index))
+    maps.close()
+    other.close()
+
+
 @pytest.mark.parametrize("tile_px", [33, 16])
 def test_a_tile_that_cannot_be_halved_is_refused_in_one_sentence(tile_px):
     with pytest.raises(ValueError, match=f"even number of pixels, at least 18; found {tile_px}"):
@@ -127,6 +201,7 @@ def test_a_window_alone_is_its_own_answer_and_its_neighbour_changes_the_ground_t
     np.testing.assert_array_equal(before[: maps.planes.count], window[:, margin:-margin, margin:-margin])
 
     add(maps, slide, model, [31])
+    maps.finish()
     after = maps.core(30, 0)
     np.testing.assert_array_equal(after[..., :-margin], before[..., :-margin])
     assert (after[..., -margin:] != before[..., -margin:]).any()
@@ -199,7 +274,7 @@ def test_a_file_of_windows_survives_a_torn_end_and_refuses_another_key(tmp_path)
     file = WindowFile.kept(tmp_path / "w", key="a", **facts)
     window = np.arange(planes.count * 1600, dtype=np.int64).astype(np.uint8).reshape(planes.count, 40, 40)
     for index in (3, 5):
-        file.put(index, window + np.uint8(index), np.array([index, 0.5], np.float32))
+        file.put([index], window[None] + np.uint8(index), np.array([[index, 0.5]], np.float32))
     file.close()
     with (tmp_path / "w").open("r+b") as torn:
         torn.truncate((tmp_path / "w").stat().st_size - 7)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from napari_mtlpath.inference.pixels.answering import answer, planes_for, read_w
 from napari_mtlpath.inference.pixels.inputs import AnsweringModel
 from napari_mtlpath.inference.pixels.maps import BUDGET_BYTES, PixelMaps
 from napari_mtlpath.inference.pixels.plan import PixelPlan, lattice_for, pixel_plan
+from napari_mtlpath.inference.pixels.shelf import MapsShelf
 from napari_mtlpath.inference.pixels.summing import summed_up
 from napari_mtlpath.inference.pixels.window_file import WindowFile
 from napari_mtlpath.inference.plan import check_unchanged
@@ -26,6 +28,10 @@ from napari_mtlpath.inference.results import SlideResult
 
 WINDOWS_FOLDER = "windows"
 """Below the user's cache folder: what memory does not hold of the slide on screen; deleted with the analysis."""
+
+
+WAITING_SECONDS = 0.25
+"""The network waits no more often than this for the answers before it to be blended, so that they can be shown."""
 
 
 class PixelAnalysis(TiledAnalysis):
@@ -39,6 +45,8 @@ class PixelAnalysis(TiledAnalysis):
         As in :class:`~napari_mtlpath.inference.live.LiveAnalysis`.
     budget
         Bytes of memory for answers; see :class:`PixelMaps`.
+    shelf
+        Where answers are taken from and put when the analysis ends; None: they are forgotten then.
 
     Raises
     ------
@@ -56,6 +64,7 @@ class PixelAnalysis(TiledAnalysis):
         clock: Callable[[], float] = time.monotonic,
         idle_after: float = IDLE_SECONDS,
         budget: int = BUDGET_BYTES,
+        shelf: MapsShelf | None = None,
     ) -> None:
         self.lattice = lattice_for(slide, model)
         super().__init__(
@@ -68,22 +77,54 @@ class PixelAnalysis(TiledAnalysis):
         )
         self.model = model
         self._budget = budget
+        self._shelf = shelf
         self._pixels: list[PixelCycle] = []
         self._begin()
 
     def close(self, timeout: float = 5.0) -> bool:
-        """End all threads and delete what was kept on disk; return whether they ended in time."""
+        """End all threads; put the answers on the shelf, or delete them where there is none.
+
+        Returns
+        -------
+        Whether the threads ended in time.
+        """
         ended = super().close(timeout)
         for cycle in self._pixels:
-            cycle.forget()
+            if ended:
+                cycle.leave()
+            else:
+                cycle.forget()
         return ended
 
     def _new_cycle(self, desk: Desk) -> LiveCycle:
         for former in self._pixels:
             former.forget()
-        cycle = PixelCycle(self.slide, self.model, desk, emit=self._emit, clock=self._clock, budget=self._budget)
+        cycle = PixelCycle(
+            self.slide,
+            self.model,
+            desk,
+            emit=self._emit,
+            clock=self._clock,
+            keeping=Keeping(budget=self._budget, shelf=self._shelf),
+        )
         self._pixels = [cycle]
         return cycle
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Keeping:
+    """How answers are kept.
+
+    Attributes
+    ----------
+    budget
+        Bytes of memory for them.
+    shelf
+        Where they are taken from and put at the end, or None.
+    """
+
+    budget: int
+    shelf: MapsShelf | None = None
 
 
 class PixelCycle(LiveCycle):
@@ -99,8 +140,8 @@ class PixelCycle(LiveCycle):
         Is given every report, from the inference thread.
     clock
         The time in seconds.
-    budget
-        Bytes of memory for answers.
+    keeping
+        How answers are kept.
     """
 
     def __init__(
@@ -111,18 +152,30 @@ class PixelCycle(LiveCycle):
         *,
         emit: Callable[[LiveReport], None],
         clock: Callable[[], float],
-        budget: int,
+        keeping: Keeping,
     ) -> None:
         super().__init__(slide, desk, device=model.device, emit=emit, clock=clock)
         self._model = model
         self._lattice = lattice_for(slide, model)
-        self._budget = budget
+        self._keeping = keeping
         self._plan: PixelPlan | None = None
         self._maps: PixelMaps | None = None
         self._forgotten = False
+        self._summed = float("-inf")
         # Blending, counting and writing go on beside the network, which is at the next batch by then.
         self._adder = ThreadPoolExecutor(1, thread_name_prefix="mtlpath-pixels-adder")
         self._added: Future[None] | None = None
+
+    def leave(self) -> None:
+        """Put the answers on the shelf, if there is one and nothing has failed; the threads have ended."""
+        self._adder.shutdown(wait=True)
+        shelf, added = self._keeping.shelf, self._added
+        sound = added is None or added.exception() is None
+        if shelf is None or self._plan is None or self._maps is None or self._forgotten or not sound:
+            self.forget()
+            return
+        maps, self._maps = self._maps, None
+        shelf.put(self._plan, maps, slide=self._slide.fingerprint)
 
     def forget(self) -> None:
         """Let go of all answers, in memory and on disk."""
@@ -133,13 +186,17 @@ class PixelCycle(LiveCycle):
 
     def _prepare(self) -> None:
         self._plan = plan = pixel_plan(self._slide, self._model)
-        planes = planes_for(self._model)
-        folder = cache_folder() / WINDOWS_FOLDER
-        file = WindowFile.fleeting(folder, key=plan.key, lattice=plan.lattice, planes=planes)
-        self._maps = PixelMaps(plan.lattice, planes, file=file, budget=self._budget)
+        shelf = self._keeping.shelf
+        self._maps = (shelf.take(plan) if shelf is not None else None) or self._new_maps(plan)
         if self._forgotten:
             self._maps.close()
         self._open(plan)
+
+    def _new_maps(self, plan: PixelPlan) -> PixelMaps:
+        planes = planes_for(self._model)
+        folder = cache_folder() / WINDOWS_FOLDER
+        file = WindowFile.fleeting(folder, key=plan.key, lattice=plan.lattice, planes=planes)
+        return PixelMaps(plan.lattice, planes, file=file, budget=self._keeping.budget)
 
     def _start_over(self) -> None:
         self._wait_for_added()
@@ -147,7 +204,9 @@ class PixelCycle(LiveCycle):
         self._open(self._planned())
 
     def _open(self, plan: PixelPlan) -> None:
-        self._desk.begin(plan.tissue, Bag(len(plan.lattice.grid), plan.indices))
+        bag = Bag(len(plan.lattice.grid), plan.indices)
+        bag.mark_known(np.flatnonzero(self._kept().known.ravel()).astype(np.int64))
+        self._desk.begin(plan.tissue, bag)
 
     def _read(self, index: int) -> NDArray[np.uint8] | None:
         return read_window(self._slide, self._lattice, index)
@@ -168,10 +227,17 @@ class PixelCycle(LiveCycle):
         """Nothing to remember: such a tile is tried again with the next analysis."""
 
     def _judge_known(self, standing: Standing, judge: object) -> SlideResult | None:
+        adding = self._added is not None and not self._added.done()
+        if adding and standing.busy and self._clock() - self._summed < WAITING_SECONDS:
+            return None
         self._wait_for_added()
-        return summed_up(
-            self._model, self._kept(), standing.tiles_total, slide=self._slide, unreadable=standing.unreadable
-        )
+        self._summed = self._clock()
+        maps = self._kept()
+        if standing.complete or not standing.busy:
+            maps.finish()
+        elif standing.visible_known == standing.visible_total:
+            maps.finish(self._desk.in_view().tolist())
+        return summed_up(self._model, maps, standing.tiles_total, slide=self._slide, unreadable=standing.unreadable)
 
     def _wait_for_added(self) -> None:
         """Wait until the batch before is in the maps; raises what went wrong with it."""

@@ -17,6 +17,9 @@ from napari_mtlpath.slides.cache import TileCache
 BUDGET_BYTES = 512 * 2**20
 """Memory for windows and blended cores: some thousand of them, many times what a screen shows."""
 
+BLENDED_AT_ONCE = 64
+"""Cores that are blended together: what lies in memory meanwhile stays a few megabytes."""
+
 WINDOW, CORE = "window", "core"
 
 
@@ -54,7 +57,7 @@ class PixelMaps:
         self._changed = threading.Condition()
         self._wanted: list[int] = []
         self._restorer: threading.Thread | None = None
-        self._closed = False
+        self._closed = self._resting = False
         self._begin()
 
     @property
@@ -78,6 +81,11 @@ class PixelMaps:
         return self._memory.nbytes
 
     @property
+    def bytes_on_disk(self) -> int:
+        """Bytes of windows on disk."""
+        return self._file.nbytes
+
+    @property
     def kept(self) -> NDArray[np.int64]:
         """Tiles whose windows are on disk, ascending: also those of an earlier run that were not yet added."""
         return self._file.indices()
@@ -91,8 +99,8 @@ class PixelMaps:
             If the disk is full.
         """
         added = [int(index) for index in indices]
-        for index, window, said in zip(added, windows, numbers, strict=True):
-            self._file.put(index, window, said)
+        self._file.put(added, windows, numbers)
+        for index, window in zip(added, windows, strict=True):
             self._memory.put((WINDOW, index), window.copy())
         self._take_in(added, numbers)
 
@@ -109,18 +117,30 @@ class PixelMaps:
 
     def blended(self, index: int, level: int = 0) -> NDArray[np.uint8] | None:
         """Return a core's planes, halved `level` times, reading what is needed; None where the core is not known."""
-        core = self._memory.get((CORE, index, level))
+        core = self._memory.get((CORE, index, level)) if index not in self._rough else None
         if core is not None or not self._known.flat[index]:
             return core
         with self._blending:
-            levels = self._blend(index)
-        return levels[level] if levels is not None else None
+            found = self._blend([index])
+        return found[level][0] if found is not None else None
+
+    def finish(self, indices: Iterable[int] | None = None) -> None:
+        """Blend the cores, all or some, that are shown as they came because neighbours were still missing."""
+        with self._blending:
+            rough = sorted(self._rough if indices is None else self._rough.intersection(indices))
+            if rough:
+                self._blend(rough)
+                self._version += 1
+
+    def unfinished(self, indices: Iterable[int]) -> int:
+        """Return how many of some cores are not blended with what is known around them."""
+        return len(self._rough.intersection(indices))
 
     def want(self, indices: Iterable[int]) -> None:
         """Ask for cores to be brought back into memory; replaces what was asked for before. Returns at once."""
         with self._changed:
             self._wanted = [int(index) for index in indices if self._known.flat[index]][::-1]
-            if self._wanted and self._restorer is None and not self._closed:
+            if self._wanted and self._restorer is None and not (self._closed or self._resting):
                 self._restorer = start_thread("mtlpath-pixels", self._restore, on_failure=self._give_up)
             self._changed.notify_all()
 
@@ -132,23 +152,39 @@ class PixelMaps:
             self._memory.drop(CORE)
             self._begin()
 
+    def rest(self) -> None:
+        """Let go of memory, but for the overview, and of the thread, until :meth:`wake`; the file stays."""
+        self.finish()
+        self.on_restored = lambda: None
+        self._resting = True
+        self._let_go()
+
+    def wake(self) -> None:
+        """Bring back what is wanted again."""
+        self._resting = False
+
     def close(self, *, delete: bool = True) -> None:
         """Let go of memory and file. Closing twice is harmless; nothing is found any more."""
+        self._closed = True
+        self._file.close(delete=delete)
+        self._let_go()
+
+    def _let_go(self) -> None:
         with self._changed:
-            self._closed = True
             self._wanted.clear()
             self._changed.notify_all()
-        self._file.close(delete=delete)
+        restorer, self._restorer = self._restorer, None
+        if restorer is not None and restorer is not threading.current_thread():
+            restorer.join(timeout=5.0)
         self._memory.drop(WINDOW)
         self._memory.drop(CORE)
-        if self._restorer is not None and self._restorer is not threading.current_thread():
-            self._restorer.join(timeout=5.0)
 
     def _begin(self) -> None:
         rows, columns = self.lattice.shape
         small = 2**HALVINGS
         self._overview = np.zeros((self.planes.blended, rows // small, columns // small), np.uint8)
         self._known = np.zeros(self.lattice.grid.shape, dtype=np.bool_)
+        self._rough: set[int] = set()
         self._version = getattr(self, "_version", 0) + 1
         self.tally = Tally(self.lattice, self.planes)
 
@@ -157,29 +193,61 @@ class PixelMaps:
             for index, said in zip(indices, numbers, strict=True):
                 self.tally.note(index, said)
                 self._known.flat[index] = True
-            for index in self.lattice.touched(np.array(indices, dtype=np.int64)).tolist():
-                if self._known.flat[index]:
-                    levels = self._blend(index)
-                    if levels is not None:
-                        self.tally.count(index, levels[0])
+            # A core is shown as it comes, and blended once: when all around it is there, or nothing more will come.
+            touched = self.lattice.touched(np.array(indices, dtype=np.int64)).tolist()
+            there = {index for index in touched if self._known.flat[index]}
+            surrounded = {index for index in there if self._surrounded(index)}
+            self._rough |= there - surrounded
+            self._blend(sorted(set(indices) - surrounded), alone=True)
+            self._blend(sorted(surrounded))
             self._version += 1
 
-    def _blend(self, index: int) -> list[NDArray[np.uint8]] | None:
-        """Blend a core from the windows that are known, and keep its levels. The blending lock is held."""
-        windows = {
+    def _surrounded(self, index: int) -> bool:
+        """Whether all windows that reach into a core are known."""
+        row, column = self.lattice.grid.row_column(index)
+        return bool(self._known[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].all())
+
+    def _blend(self, indices: list[int], *, alone: bool = False) -> list[NDArray[np.uint8]] | None:
+        """Blend cores from the windows that are known, count them and keep their levels. The blending lock is held.
+
+        Parameters
+        ----------
+        indices
+            The cores.
+        alone
+            Whether to take each core from its own window for the time being.
+
+        Returns
+        -------
+        Of the last cores, at most :data:`BLENDED_AT_ONCE`, the levels [core, plane, y, x]; None where there are none.
+        """
+        levels = None
+        for first in range(0, len(indices), BLENDED_AT_ONCE):
+            cores = {index: self._around(index, alone) for index in indices[first : first + BLENDED_AT_ONCE]}
+            cores = {index: windows for index, windows in cores.items() if (0, 0) in windows}
+            if cores:
+                levels = levels_of(blend(list(cores.values()), self.lattice), self.planes)
+                self._keep(list(cores), levels)
+                self._rough.difference_update(() if alone else cores)
+        return levels
+
+    def _around(self, index: int, alone: bool) -> dict[tuple[int, int], NDArray[np.uint8]]:
+        around = [(0, 0, index)] if alone else self.lattice.around(index)
+        return {
             (down, right): window
-            for down, right, other in self.lattice.around(index)
+            for down, right, other in around
             if self._known.flat[other] and (window := self._window(other)) is not None
         }
-        if (0, 0) not in windows:
-            return None
-        levels = levels_of(blend(windows, self.lattice), self.planes)
-        for level, core in enumerate(levels[:-1]):
-            self._memory.put((CORE, index, level), core)
+
+    def _keep(self, indices: list[int], levels: list[NDArray[np.uint8]]) -> None:
         small = levels[-1].shape[-1]
-        row, column = self.lattice.grid.row_column(index)
-        self._overview[:, row * small : (row + 1) * small, column * small : (column + 1) * small] = levels[-1]
-        return levels
+        for place, index in enumerate(indices):
+            self.tally.count(index, levels[0][place])
+            for level, cores in enumerate(levels[:-1]):
+                self._memory.put((CORE, index, level), cores[place])
+            row, column = self.lattice.grid.row_column(index)
+            rows, columns = (slice(at * small, (at + 1) * small) for at in (row, column))
+            self._overview[:, rows, columns] = levels[-1][place]
 
     def _window(self, index: int) -> NDArray[np.uint8] | None:
         window = self._memory.get((WINDOW, index))
@@ -190,15 +258,15 @@ class PixelMaps:
     def _restore(self) -> None:
         while True:
             with self._changed:
-                while not self._wanted and not self._closed:
+                while not self._wanted and not (self._closed or self._resting):
                     self._changed.wait()
-                if self._closed:
+                if self._closed or self._resting:
                     return
                 index = self._wanted.pop()
                 last = not self._wanted
             if self._memory.get((CORE, index, 0)) is None:
                 with self._blending:
-                    self._blend(index)
+                    self._blend([index])
             if last and not self._closed:
                 self.on_restored()
 

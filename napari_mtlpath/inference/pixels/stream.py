@@ -125,4 +125,5 @@ def _analyse(
             throughput.add(len(done.batch.tiles), began=done.began, now=done.ended)
             short = smaller_from_now(done, lanes, pace)
             yield progress(short_of_memory(model, lanes.most) if short else "")
+    maps.finish()
     return maps, unreadable

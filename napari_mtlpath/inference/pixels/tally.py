@@ -40,7 +40,7 @@ class Tally:
         self._pixels[index] = height * width
         for task in self._planes.segmentations:
             labels = inside[self._planes.labels(task.name)]
-            self._classes[task.name][index] = np.bincount(labels.ravel(), minlength=task.outputs)
+            self._classes[task.name][index] = [np.count_nonzero(labels == number) for number in range(task.outputs)]
         for name, sums in self._sums.items():
             sums[index] = int(inside[self._planes.first(name)].sum(dtype=np.int64))
 

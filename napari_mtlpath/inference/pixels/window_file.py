@@ -5,6 +5,7 @@ import struct
 import tempfile
 import threading
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -73,13 +74,18 @@ class WindowFile:
         folder.mkdir(parents=True, exist_ok=True)
         return cls(tempfile.TemporaryFile(dir=folder), key=key, lattice=lattice, planes=planes)  # closed by `close`
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        return self._end
+
     def indices(self) -> NDArray[np.int64]:
         """Return the tiles that are there, ascending."""
         with self._lock:
             return np.flatnonzero(self._start >= 0).astype(np.int64)
 
-    def put(self, index: int, window: NDArray[np.uint8], numbers: NDArray[np.float32]) -> None:
-        """Write a tile's window and numbers.
+    def put(self, indices: Sequence[int], windows: NDArray[np.uint8], numbers: NDArray[np.float32]) -> None:
+        """Write the windows [tile, plane, y, x] and numbers [tile, output] of some tiles.
 
         Raises
         ------
@@ -88,21 +94,24 @@ class WindowFile:
         """
         import imagecodecs  # a second, which opening a viewer need not wait for
 
-        packed = imagecodecs.zstd_encode(np.ascontiguousarray(window).tobytes(), level=COMPRESSION_LEVEL)
-        body = numbers.astype("<f4").tobytes() + packed
-        head = _HEAD.pack(_MARK, index, len(body), zlib.crc32(body), 0)
+        heads, bodies = [], []
+        for index, window, said in zip(indices, np.ascontiguousarray(windows), numbers.astype("<f4"), strict=True):
+            body = said.tobytes() + imagecodecs.zstd_encode(window, level=COMPRESSION_LEVEL)
+            heads.append(_HEAD.pack(_MARK, index, len(body), zlib.crc32(body), 0))
+            bodies.append(body)
         with self._lock:
             if self._file.closed:
                 return
             try:
-                self._append(head + body)
+                self._append(b"".join(part for record in zip(heads, bodies, strict=True) for part in record))
             except OSError as error:
                 raise OSError(
                     f"The answers for tiles cannot be kept on disk: {error.strerror or error}. Free some space, or set "
                     "MTLPATH_HOME to a larger disk, and run the analysis again."
                 ) from error
-            self._start[index], self._length[index] = self._end + len(head), len(body)
-            self._end += len(head) + len(body)
+            for index, body in zip(indices, bodies, strict=True):
+                self._start[index], self._length[index] = self._end + _HEAD.size, len(body)
+                self._end += _HEAD.size + len(body)
 
     def window(self, index: int) -> NDArray[np.uint8] | None:
         """Read a tile's window [plane, y, x]; None where it is not there."""

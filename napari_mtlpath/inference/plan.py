@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_mtlpath.features.key import FeatureKey
-from napari_mtlpath.inference.inputs import AnalysedSlide, EncodingModel
+from napari_mtlpath.inference.inputs import AnalysedSlide, EncodingCard, EncodingModel
 from napari_mtlpath.tiles.grid import TileGrid
 from napari_mtlpath.tiles.tissue import TissueMap, thumbnail_side
 
@@ -16,22 +16,16 @@ class SlideChangedError(OSError):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class AnalysisPlan:
-    """The tiles of one slide for one model.
+class TissueTiles:
+    """Tiles of a slide that are worth reading.
 
     Attributes
     ----------
-    grid
-        The model's tiles on the slide.
     tissue
         Tiles on tissue, [row, column].
-    key
-        Under which the embeddings are kept.
     """
 
-    grid: TileGrid
     tissue: NDArray[np.bool_]
-    key: FeatureKey
 
     @property
     def indices(self) -> NDArray[np.int64]:
@@ -44,6 +38,42 @@ class AnalysisPlan:
         return int(self.tissue.sum())
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AnalysisPlan(TissueTiles):
+    """The tiles of one slide for one model.
+
+    Attributes
+    ----------
+    grid
+        The model's tiles on the slide.
+    key
+        Under which the embeddings are kept.
+    """
+
+    grid: TileGrid
+    key: FeatureKey
+
+
+def known_mpp(slide: AnalysedSlide, card: EncodingCard) -> tuple[float, float]:
+    """Return a slide's microns per pixel (y, x), for a model's tiles; raise ValueError where they are unknown."""
+    mpp = slide.resolution.mpp
+    if mpp is None:
+        raise ValueError(
+            f"Slide {slide.name!r} has no known microns per pixel, and model {card.name!r} needs tiles of "
+            f"{card.tile.tile_um:g} um. Enter the value in the Slide section, or pass --mpp."
+        )
+    return mpp
+
+
+def check_size(slide: AnalysedSlide, card: EncodingCard, grid: TileGrid) -> None:
+    """Raise ValueError if the slide is smaller than half a tile of a model."""
+    if 2 * min(slide.height, slide.width) <= grid.side:
+        raise ValueError(
+            f"Slide {slide.name!r} is {slide.height} x {slide.width} px, less than half a tile of model "
+            f"{card.name!r} ({grid.side} px). Check its microns per pixel ({grid.mpp[0]:g})."
+        )
+
+
 def grid_for(slide: AnalysedSlide, model: EncodingModel) -> TileGrid:
     """Lay a model's tiles over a slide.
 
@@ -52,20 +82,11 @@ def grid_for(slide: AnalysedSlide, model: EncodingModel) -> TileGrid:
     ValueError
         If the slide's microns per pixel are unknown, or no tile fits.
     """
-    mpp = slide.resolution.mpp
-    if mpp is None:
-        raise ValueError(
-            f"Slide {slide.name!r} has no known microns per pixel, and model {model.card.name!r} needs tiles of "
-            f"{model.card.tile.tile_um:g} um. Enter the value in the Slide section, or pass --mpp."
-        )
+    mpp = known_mpp(slide, model.card)
     grid = TileGrid.for_slide(
         height=slide.height, width=slide.width, mpp=mpp, spec=model.card.tile, native_tile=slide.tile_shape(0)
     )
-    if len(grid) == 0:
-        raise ValueError(
-            f"Slide {slide.name!r} is {slide.height} x {slide.width} px, less than half a tile of model "
-            f"{model.card.name!r} ({grid.side} px). Check its microns per pixel ({mpp[0]:g})."
-        )
+    check_size(slide, model.card, grid)
     return grid
 
 

@@ -76,8 +76,8 @@ class SessionState(SessionNews):
         if model is None or self.slide_model is not None:
             return ""
         return (
-            f"{model.card.title or model.card.name} answers pixel by pixel: tasks cannot be labelled for it or added "
-            "to it here. Train it anew with 'mtlpath train' (kind = \"pixels\"), or load a model of slides."
+            f"'{model.card.title or model.card.name}' answers pixel by pixel: tasks cannot be labelled for it or added "
+            "to it here. Train it anew with 'mtlpath train' (kind = \"pixels\"), or load a slide model."
         )
 
     @property

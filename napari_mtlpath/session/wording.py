@@ -123,7 +123,7 @@ def value_words(answer: "TaskResult") -> str:
     """Return a task's answer: the word that it deserves, and the number; files keep numbers beyond the task's range."""
     task = answer.task
     if isinstance(task, Segmentation):
-        return f"{sum(answer.class_values[1:]):.1%}"  # short: each class has a line of its own
+        return f"{sum(answer.class_values[1:]):.1%} of area"  # all but the background; each class has its own line
     if isinstance(task, Regression | PixelRegression):
         return "no value" if answer.value is None else _measured(answer.value, task)
     if task.is_binary:

@@ -1,7 +1,6 @@
 """Name -> ready pixel model and back, and the list of the pixel models that there are."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,13 +9,13 @@ from torch import Tensor
 from napari_mtlpath.encoders.card_file import CardError
 from napari_mtlpath.encoders.load import refuse_pickles
 from napari_mtlpath.encoders.readme import figures_text, provenance_text, readme, tile_text
-from napari_mtlpath.files import replacing_folder
 from napari_mtlpath.nn.pixels.network import PixelNetwork
 from napari_mtlpath.plugins import PluginFolder
 from napari_mtlpath.processors import Processor
-from napari_mtlpath.weights import check_fit, load_weights, read_weights, write_weights
+from napari_mtlpath.weights import check_fit, load_weights, read_weights
 from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS
 from napari_mtlpath.zoo.device import pick_device
+from napari_mtlpath.zoo.model_folder import write_model
 from napari_mtlpath.zoo.pixel_card import PIXEL_MODELS_FOLDER, PixelCard, pixel_toml, read_pixel_card
 from napari_mtlpath.zoo.pixel_model import PixelModel
 from napari_mtlpath.zoo.places import BrokenModel, find, not_found, scan
@@ -97,16 +96,12 @@ def save_pixel_model(
     -------
     The card as it was written. Load the model again before measuring it: float16 rounds the weights.
     """
-    folder = Path(folder)
-    if folder.name != card.name:
-        raise ValueError(f"Model {card.name!r} must be saved in a folder of that name; found {folder.name!r}.")
-    with replacing_folder(folder) as temporary:
-        card = replace(card, weights_sha256=write_weights(temporary / MODEL_WEIGHTS, state), folder=folder)
-        (temporary / MODEL_FILE).write_text(pixel_toml(card), encoding="utf-8")
-        (temporary / "README.md").write_text(pixel_readme(card), encoding="utf-8")
-        for name, text in (files or {}).items():
-            (temporary / name).write_text(text, encoding="utf-8")
-    return card
+    return write_model(
+        folder,
+        card,
+        state,
+        texts=lambda written: {MODEL_FILE: pixel_toml(written), "README.md": pixel_readme(written), **(files or {})},
+    )
 
 
 def pixel_readme(card: PixelCard) -> str:

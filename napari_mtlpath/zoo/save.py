@@ -1,15 +1,14 @@
 """Slide model -> folder: weights, card and README, complete or not at all."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from napari_mtlpath.encoders.readme import figures_text, provenance_text, readme, tile_text
-from napari_mtlpath.files import replacing, replacing_folder
-from napari_mtlpath.weights import write_weights
+from napari_mtlpath.files import replacing
 from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, model_toml
+from napari_mtlpath.zoo.model_folder import write_model
 from napari_mtlpath.zoo.own_encoder import bring_encoder
 
 
@@ -34,17 +33,13 @@ def save_model(
     -------
     The card as it was written. Load the model again before measuring it: float16 rounds the weights.
     """
-    folder = Path(folder)
-    if folder.name != card.name:
-        raise ValueError(f"Model {card.name!r} must be saved in a folder of that name; found {folder.name!r}.")
-    with replacing_folder(folder) as temporary:
-        bring_encoder(card, temporary)
-        card = replace(card, weights_sha256=write_weights(temporary / MODEL_WEIGHTS, state), folder=folder)
-        (temporary / MODEL_FILE).write_text(model_toml(card), encoding="utf-8")
-        (temporary / "README.md").write_text(model_readme(card), encoding="utf-8")
-        for name, text in (files or {}).items():
-            (temporary / name).write_text(text, encoding="utf-8")
-    return card
+    return write_model(
+        folder,
+        card,
+        state,
+        texts=lambda written: {MODEL_FILE: model_toml(written), "README.md": model_readme(written), **(files or {})},
+        bring=lambda temporary: bring_encoder(card, temporary),
+    )
 
 
 def rewrite_card(card: ModelCard) -> ModelCard:

@@ -81,7 +81,7 @@ def test_windows_of_neighbours_share_the_lattice_and_their_weights_add_up_to_one
 def test_every_pixel_of_a_slide_that_is_all_tissue_is_analysed(height, width, mpp, tile_px):
     """The last cores reach beyond the edge, so that none of the slide is left out; and none lies wholly beyond it."""
     slide, model = DrawnSlide(height=height, width=width, resolution=KnownMpp((mpp, mpp))), ColourModel(tile_px=tile_px)
-    if 2 * min(height, width) < lattice_side(tile_px, mpp):
+    if 2 * min(height, width) <= lattice_side(tile_px, mpp):
         with pytest.raises(ValueError, match="less than half a tile"):
             pixel_plan(slide, model)
         return

@@ -64,7 +64,7 @@ def test_nothing_can_be_taught_to_a_pixel_model_and_one_sentence_says_so(session
     assert session.unteachable == ""
     session.set_model(ColourModel())
     assert session.slide_model is None
-    assert session.unteachable.startswith("Parts by colour answers pixel by pixel: tasks cannot be labelled")
+    assert session.unteachable.startswith("'Parts by colour' answers pixel by pixel: tasks cannot be labelled")
     slide_model = fake_model()
     session.set_model(slide_model)
     assert session.slide_model is slide_model

@@ -154,7 +154,7 @@ def test_means_over_tiles_and_areas_are_called_what_they_are():
     assert over_words(shared, result) == "Of 2 mm² in 12 of 40 tiles"
     assert over_words(mean, result) == "Mean over 12 of 40 tiles"
     assert over_words(replace(mean, scope=Scope.SLIDE), result) == ""
-    assert value_words(shared) == "30.0%"
+    assert value_words(shared) == "30.0% of area"
     assert class_bars(shared) == [
         ("background 70.0%, 1.4 mm²", 0.7),
         ("cytoplasm 20.0%, 0.4 mm²", 0.2),

@@ -56,9 +56,9 @@ def test_the_colour_at_a_place_is_that_of_the_class_there(tmp_path_factory, y, x
     maps = _maps_at(tmp_path_factory, mpp)
     layer = pixel_layer(maps, (mpp, mpp))
     row, column = np.round(layer.layer.world_to_data((y * mpp, x * mpp))).astype(int)
-    height, width = maps.lattice.shape
+    height, width = maps.lattice.on_slide
     if row >= height or column >= width:
-        return  # beyond the last core whose centre is on the slide
+        return  # a pixel whose centre is beyond the slide
     centre = layer.layer.data_to_world((row, column))
     found = np.asarray(layer.layer.data[0][row : row + 1, column : column + 1])[0, 0]
     true = int(true_parts(*np.round(np.asarray(centre) / mpp)))
@@ -89,6 +89,18 @@ def test_every_level_shows_the_same_picture_at_half_the_size(tmp_path):
         assert np.abs(whole[level][..., 0] - block).max() <= 2  # halving rounds
     part = picture.compose(1, Box(20, 90, 33, 200))
     np.testing.assert_array_equal(part, whole[1][20:90, 33:200])
+    maps.close()
+
+
+def test_nothing_is_painted_beyond_the_slide(tmp_path):
+    maps = analysed(DrawnSlide(height=300, width=410), tmp_path)  # cores of 32 pixels, one level-0 pixel each
+    picture = PixelPicture(maps, PixelLook(plane=maps.planes.first("darkness"), table=_grey()))
+    for level in range(5):
+        shown = picture.compose(level, Box(0, picture.levels[level][0], 0, picture.levels[level][1]))[..., 3] > 0
+        rows, columns = -(-300 // 2**level), -(-410 // 2**level)
+        assert shown[:rows, :columns].all()
+        assert not shown[rows:].any()
+        assert not shown[:, columns:].any()
     maps.close()
 
 

@@ -7,6 +7,7 @@ from napari_mtlpath.session.gallery import LONGEST, GalleryOrder, kinds_of
 from napari_mtlpath.session.overlay import OverlayKind
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.wording import KIND_TITLES, task_title
+from napari_mtlpath.viewer.docks.elided_box import ElidedBox
 from napari_mtlpath.viewer.docks.labels import describe
 
 DIRECTIONS = (("Highest first", True), ("Lowest first", False))
@@ -63,7 +64,7 @@ class GalleryOrderForm(QWidget):
             part.setEnabled(bool(kinds))
 
     def _list(self, name: str, tooltip: str) -> QComboBox:
-        box = QComboBox()
+        box = ElidedBox()
         describe(box, name, tooltip)
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         box.setMinimumContentsLength(9)

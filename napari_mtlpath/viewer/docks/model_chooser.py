@@ -8,6 +8,7 @@ from napari_mtlpath.session.choice import ModelOffer, model_offers
 from napari_mtlpath.session.messages import Level, made_for
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
+from napari_mtlpath.viewer.docks.elided_box import ElidedBox
 from napari_mtlpath.viewer.docks.errand import send_for
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe, plain_tooltip
 from napari_mtlpath.viewer.worker import sentence_of
@@ -25,7 +26,7 @@ class ModelChooser(QWidget):
         self._offers: tuple[ModelOffer, ...] = ()
         self._looking = True
         self._loading = False
-        self._list = QComboBox()
+        self._list = ElidedBox()
         describe(self._list, "model-list", "The models that can be used here.")
         self._list.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._list.setMinimumContentsLength(12)

@@ -7,7 +7,6 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -33,6 +32,7 @@ from napari_mtlpath.session.wording import KIND_TITLES, task_title, threshold_wo
 from napari_mtlpath.viewer.binding import session_of
 from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.docks.class_legend import ClassLegend
+from napari_mtlpath.viewer.docks.elided_box import ElidedBox
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe, plain_tooltip
 from napari_mtlpath.viewer.docks.legend import Legend, colormap_icon
 from napari_mtlpath.viewer.docks.section import SectionDock
@@ -64,7 +64,7 @@ class OverlayForm(QWidget):
         self._view = SlideView(viewer)
         self._shown = QCheckBox(f"Show overlay ({HIDE_KEY})")
         describe(self._shown, "overlay-visible", "Show or hide what is painted on the slide.")
-        self._task = QComboBox()
+        self._task = ElidedBox()
         describe(self._task, "overlay-task", f"Whose heatmap is shown; the key {TASK_KEY} goes to the next task.")
         self._kinds = {kind: QRadioButton(KIND_TITLES[kind]) for kind in OverlayKind}
         self._kind_group = QButtonGroup(self)
@@ -73,7 +73,7 @@ class OverlayForm(QWidget):
         describe(self._opacity_words, "overlay-opacity-words", "0 % shows the slide alone, 100 % hides it.")
         self._threshold = _slider("overlay-threshold", "Tiles below this value are not coloured.")
         self._threshold_words = PlainLabel("overlay-threshold-words", tooltip="What the slider above hides.")
-        self._colormap = QComboBox()
+        self._colormap = ElidedBox()
         describe(self._colormap, "overlay-colormap", "Colours in which equal steps look equal.")
         self._outline = QCheckBox("Outline the tiles that the router selected")
         describe(
@@ -83,7 +83,7 @@ class OverlayForm(QWidget):
         )
         self._contours = QCheckBox("Contours only")
         describe(self._contours, "overlay-contours", "Draw the classes as lines around them, so that the slide shows.")
-        self._class = QComboBox()
+        self._class = ElidedBox()
         describe(self._class, "overlay-class", "Whose probability is shown.")
         self._classes = ClassLegend()
         self._legend = Legend()

@@ -9,6 +9,7 @@ from napari_mtlpath.session.card_words import task_words
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.wording import task_title
 from napari_mtlpath.viewer.bridge import Bridge
+from napari_mtlpath.viewer.docks.elided_box import ElidedBox
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe, plain_tooltip
 from napari_mtlpath.viewer.docks.task_form import TaskForm
 
@@ -26,7 +27,7 @@ class TaskChooser(QWidget):
         self.setObjectName("task-chooser")
         self._session = session
         self._entries: list[tuple[str, str]] = []
-        self._list = QComboBox()
+        self._list = ElidedBox()
         describe(self._list, "task-list", "The task that labels are made for: a new one, or one of the model's own.")
         self._list.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._list.setMinimumContentsLength(12)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.taught_tasks import taught_tasks
 from napari_mtlpath.session.teaching_view import TeachingPhase, TeachingView
 from napari_mtlpath.session.wording import task_title
+from napari_mtlpath.viewer.docks.elided_box import ElidedBox
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 
 
@@ -32,7 +33,7 @@ class TaughtForm(QWidget):
         self._discard = _button("Discard", "taught-discard", _DISCARD_TIP, session.teaching.discard)
         self._undo = _button("", "taught-undo", _UNDO_TIP, session.teaching.undo)
         self._problem = PlainLabel("taught-problem", tooltip="Why it was not saved.")
-        self._tasks = QComboBox()
+        self._tasks = ElidedBox()
         describe(self._tasks, "taught-tasks", "Tasks that this model was taught after its training.")
         self._remove = _button("Remove task", "taught-remove", _REMOVE_TIP, self.remove)
         self._saving, self._removing = QWidget(), QWidget()

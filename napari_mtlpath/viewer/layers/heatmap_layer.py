@@ -8,6 +8,7 @@ from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from napari_mtlpath.session.overlay import ColourScale, OverlayChoice, colour_scale
+from napari_mtlpath.session.wording import task_title
 from napari_mtlpath.viewer.heat_colours import first_shown, heat_colours
 
 if TYPE_CHECKING:
@@ -153,4 +154,4 @@ class HeatmapLayer:
         return threshold_colormap(self._choice.colormap, start=first_shown(share))
 
     def _name(self, choice: OverlayChoice) -> str:
-        return f"{self.task.title or self.task.name}: {choice.kind.value}"
+        return f"{task_title(self.task)}: {choice.kind.value}"

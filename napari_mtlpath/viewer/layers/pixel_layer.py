@@ -10,6 +10,7 @@ from napari_mtlpath.inference.pixels.lattice import Lattice
 from napari_mtlpath.inference.pixels.painting import PaintKind, PixelPainting
 from napari_mtlpath.inference.pixels.planes import FULL
 from napari_mtlpath.session.overlay import ColourScale, OverlayChoice, colour_scale
+from napari_mtlpath.session.wording import task_title
 from napari_mtlpath.viewer.class_colours import class_table
 from napari_mtlpath.viewer.heat_colours import COLOURS, first_shown, heat_colours
 from napari_mtlpath.viewer.layers.pixel_level import PixelLevel
@@ -151,7 +152,7 @@ class PixelLayer:
         self.layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def _name(self, choice: OverlayChoice) -> str:
-        title = self.task.title or self.task.name
+        title = task_title(self.task)
         if choice.kind.value == PaintKind.PROBABILITY.value:
             planes = self.painting.maps.planes
             number = self.painting.plane(self.task.name, PaintKind.PROBABILITY, shown_class=choice.shown_class)

@@ -450,6 +450,7 @@ def test_kinds_that_the_model_lacks_are_disabled_with_the_reason(bench):
     assert "whole slide, not tile by tile" in prediction.toolTip()
     assert child(form, "overlay-kind-routing", QAbstractButton).isEnabled()
     assert not child(form, "overlay-outline").isEnabled()
+    assert child(form, "overlay-outline").isHidden()  # this result has no router
 
 
 def test_legend_speaks_in_numbers_and_words(bench):

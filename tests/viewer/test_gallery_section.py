@@ -154,6 +154,14 @@ def test_a_click_before_any_picture_has_come_is_not_taken_back_by_late_news(benc
     assert bench.form.marked == 2
 
 
+def test_only_the_tasks_that_order_tiles_are_offered_once_there_is_an_answer(bench):
+    assert len(bench.model.tasks) > 1
+    bench.ready()  # heatmaps of the first task alone
+    tasks = bench.child("gallery-task", QComboBox)
+    first = bench.model.tasks[0].name
+    bench.until(lambda: [tasks.itemData(row) for row in range(tasks.count())] == [first])
+
+
 def test_a_click_pans_to_the_tile_and_the_arrow_keys_walk_on(bench):
     bench.ready()
     bench.until(lambda: len(bench.shown()) == PAGE)

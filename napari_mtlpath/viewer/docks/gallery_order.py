@@ -56,8 +56,10 @@ class GalleryOrderForm(QWidget):
 
     def show_choices(self) -> None:
         """Offer the tasks and kinds that there are now, and keep what is chosen where it is among them."""
-        _offer(self._task, [(task_title(task), task.name) for task in self._session.tasks])
-        kinds = kinds_of(self._session.result, self._task.currentData())
+        result, tasks = self._session.result, self._session.tasks
+        ordering = [task for task in tasks if kinds_of(result, task.name)] or tasks  # not those asked of pixels alone
+        _offer(self._task, [(task_title(task), task.name) for task in ordering])
+        kinds = kinds_of(result, self._task.currentData())
         _offer(self._kind, [(KIND_TITLES[kind], kind.value) for kind in kinds])
         self.setVisible(self.has_tasks)
         for part in (self._kind, self._direction, self._count):

@@ -230,7 +230,9 @@ class OverlayForm(QWidget):
         self._classes.show_classes(classes if filled else ())
         self._form.setRowVisible(self._class, probable)
         self._contours.setVisible(filled)
-        self._outline.setVisible(not classes)
+        result = self._session.result
+        routed = result is None or bool(result.selected)
+        self._outline.setVisible(routed and not classes)
         for row in (self._threshold, self._colormap):
             self._form.setRowVisible(row, not filled)
         self._legend.setVisible(not filled)

@@ -1,14 +1,18 @@
 """A tiny model that was saved and loaded, and bags in which some tiles stand out: taught in milliseconds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from napari_mtlpath.encoders.load import load_encoder
+from napari_mtlpath.encoders.cards import EncoderCard
+from napari_mtlpath.encoders.families.timm import Timm
+from napari_mtlpath.encoders.load import build_encoder, load_encoder
 from napari_mtlpath.tasks import Classification, Regression, Task
 from napari_mtlpath.tiles.spec import TileSpec
+from napari_mtlpath.training.end_to_end.tiles import TilePool
 from napari_mtlpath.training.teaching.config import TeachConfig, parse_teach_config
 from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
 from napari_mtlpath.training.teaching.report import TeachReport
@@ -17,7 +21,13 @@ from napari_mtlpath.zoo.aggregators import AGGREGATORS
 from napari_mtlpath.zoo.card import ModelCard
 from napari_mtlpath.zoo.load import load_model
 from napari_mtlpath.zoo.model import SlideModel
+from napari_mtlpath.zoo.own_encoder import TrainedEncoder
 from napari_mtlpath.zoo.save import save_model
+
+TILE_PX = 32
+"""Of the tiny encoder's tiles."""
+
+COARSE, FINE = TileSpec(tile_um=56.0, tile_px=224), TileSpec(tile_um=56.0, tile_px=TILE_PX)
 
 OLD = (Classification(name="dark"), Regression(name="share"), Classification(name="stain", classes=("a", "b", "c")))
 NEW = Classification(name="bright")
@@ -25,9 +35,42 @@ SMALL = {"width": 8, "heads": 2, "feedforward": 1, "blocks": 1, "attention_width
 """Options that make an aggregator small, where it has them."""
 
 
-def saved_model(folder: Path, *, aggregator: str = "mecds", name: str = "parent", **options: Any) -> SlideModel:
+class ArrayPool(TilePool):
+    """Tiles in memory; notes which were asked for."""
+
+    def __init__(self, tiles: np.ndarray) -> None:
+        self.tiles = torch.from_numpy(tiles)
+        self.asked: list[set[int]] = []
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def read(self, rows: torch.Tensor) -> torch.Tensor:
+        self.asked.append(set(rows.tolist()))
+        return self.tiles[rows]
+
+
+def tiny_encoder(tile_px: int = TILE_PX) -> TrainedEncoder:
+    """Return a tiny vision transformer with weights by chance, to be carried by a model."""
+    options = {"model": "test_vit", "tile_px": tile_px}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = Timm.build(name="tiny", options=options, state=None)
+    card = EncoderCard(name="tiny", licence="BSD-3-Clause", family="timm", features=made.features, options=options)
+    return TrainedEncoder(card=card, state=made.module.state_dict())
+
+
+def saved_model(
+    folder: Path,
+    *,
+    aggregator: str = "mecds",
+    name: str = "parent",
+    own: TrainedEncoder | None = None,
+    tile: TileSpec = COARSE,
+    **options: Any,
+) -> SlideModel:
     """Save a model with weights by chance, and load it again: as any parent, it has weights that can be stored."""
-    encoder = load_encoder("colour-stats")
+    encoder = load_encoder("colour-stats") if own is None else build_encoder(replace(own.card, folder=None))
     kind = AGGREGATORS.load(aggregator)
     with torch.device("meta"):
         known = kind.build(tasks=OLD, features=encoder.features, options={}).options
@@ -39,7 +82,7 @@ def saved_model(folder: Path, *, aggregator: str = "mecds", name: str = "parent"
         tasks=OLD,
         encoder=encoder.name,
         encoder_sha256=encoder.digest,
-        tile=TileSpec(tile_um=56.0, tile_px=224),
+        tile=tile,
         aggregator=aggregator,
         options=dict(module.options),
         licence="BSD-3-Clause",
@@ -47,7 +90,7 @@ def saved_model(folder: Path, *, aggregator: str = "mecds", name: str = "parent"
         calibration={"dark": {"temperature": 2.0}},
         slide_labels_only=True,
     )
-    save_model(folder / name, card, module.state_dict())
+    save_model(folder / name, card, module.state_dict(), encoder=own)
     return load_model(folder / name, device="cpu")
 
 
@@ -73,6 +116,21 @@ def bag_of(
         "origins": {"tile": int((~np.isnan(labels)).sum())} if labelled else {},
     }
     return TaughtBag(**(plain | more))
+
+
+def pixel_bag(number: int, encoder: Any, *, tiles: int = 40, bright: int = 16, **more: Any) -> TaughtBag:
+    """Return a bag like :func:`bag_of` whose features are an encoder's, of tiles that can be read."""
+    bag = bag_of(number, tiles=tiles, bright=bright, **more)
+    chance = np.random.default_rng(number)
+    pixels = chance.integers(0, 160, (tiles, TILE_PX, TILE_PX, 3)).astype(np.uint8)
+    pixels[bag.features[:, :8].mean(axis=1) > 1.25] += 90
+    return replace(
+        bag,
+        features=encoder.embed_pixels(pixels),
+        numbers=np.arange(tiles),
+        grid="a grid",
+        pixels=ArrayPool(pixels),
+    )
 
 
 def lesson_of(*numbers: int, task: Task = NEW, **more: Any) -> Lesson:

@@ -11,14 +11,17 @@ from napari_mtlpath.cli.train import STOPPED, changed, interruption
 from napari_mtlpath.review.task_draft import TaskKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from napari_mtlpath.features.store import FeatureStore
+    from napari_mtlpath.review.events import SlideSeen
     from napari_mtlpath.training.teaching.config import TeachConfig
     from napari_mtlpath.training.teaching.lesson import Lesson
     from napari_mtlpath.training.teaching.report import Taught, TeachReport
     from napari_mtlpath.zoo.card import ModelCard
     from napari_mtlpath.zoo.model import SlideModel
+
+ENCODER_LEARNS = "The encoder learns, too: every task's answers change on every slide. How far is said in the end."
 
 
 def add_task(
@@ -47,6 +50,10 @@ def add_task(
         str | None,
         typer.Option(help="isolated: no old answer changes in one bit; shared: what all tasks use learns, too."),
     ] = None,
+    encoder_blocks: Annotated[
+        int | None,
+        typer.Option(help="With --mode shared: the tile encoder's last blocks that learn, too; all answers change."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Most steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all chance.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings of teaching in a TOML file.")] = None,
@@ -65,14 +72,15 @@ def add_task(
     Slides that the model's encoder has not seen go through it first. Ctrl-C stops after a whole step and keeps it; the
     same command goes on from there. OUT gets the model, and proof.json: the old answers' hashes before and after.
     """
-    from napari_mtlpath.cli.lesson_files import lesson_of_files
+    from napari_mtlpath.cli.lesson_files import lesson_of_files, slides_seen
     from napari_mtlpath.cli.lesson_plan import LessonPlan, PlannedTask, planned, read_plan
     from napari_mtlpath.features.store import FeatureStore
     from napari_mtlpath.zoo.load import load_model
 
     if out.exists():
         raise ValueError(f"There is a folder {out} already, and no model is ever overwritten. Choose another name.")
-    settings = _settings(config, change, {"mode": mode, "steps": steps, "seed": seed})
+    named = {"mode": mode, "encoder_blocks": encoder_blocks, "steps": steps, "seed": seed}
+    settings = _settings(config, change, named)
     if lessons is not None:
         if task or labels or slides:
             raise ValueError("Give --lessons FILE, or --task with --labels and --slides; not both.")
@@ -93,7 +101,10 @@ def add_task(
         for each in every
     ]
     known = [each.draft.name for each in every if each.further]
-    taught = _teach(parent, made, settings, store, retrain=known, resume=not fresh)
+    seen = slides_seen([each.files for each in every]) if settings.trains_encoder else {}
+    if settings.trains_encoder:
+        err.print(ENCODER_LEARNS)
+    taught = _teach(parent, made, settings, store, seen=seen, retrain=known, resume=not fresh)
     _save(taught, out, as_json=as_json)
 
 
@@ -111,17 +122,35 @@ def _teach(
     settings: "TeachConfig",
     store: "FeatureStore",
     *,
+    seen: "Mapping[str, SlideSeen]",
     retrain: "Sequence[str]",
     resume: bool,
 ) -> "Taught":
     from napari_mtlpath.session.reference_bags import reference_bags
+    from napari_mtlpath.session.slide_pixels import with_pixels
     from napari_mtlpath.training.teaching.run_folder import own_run_folder
     from napari_mtlpath.training.teaching.teach import teach
 
     references = reference_bags(store, parent, [bag for lesson in lessons for bag in lesson.bags])
     names = [lesson.task.name for lesson in lessons]
-    with own_run_folder(parent, names, ending="-files") as folder, interruption() as interrupted:
-        reports = teach(parent, lessons, settings, references=references, folder=folder, resume=resume, retrain=retrain)
+
+    def tell(text: str) -> None:
+        console(stderr=True).print(printable(text))
+
+    with (
+        own_run_folder(parent, names, ending="-files") as folder,
+        with_pixels(settings, parent, lessons, references, seen=seen, tell=tell) as ready,
+        interruption() as interrupted,
+    ):
+        reports = teach(
+            parent,
+            ready.lessons,
+            settings,
+            references=ready.references,
+            folder=folder,
+            resume=resume,
+            retrain=retrain,
+        )
         last = _show(reports, interrupted)
         reports.close()  # after Ctrl-C: keeps the last whole step
     if last is None or last.taught is None:

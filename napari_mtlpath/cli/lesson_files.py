@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_mtlpath.review.events import LabelEvent, Origin, SlideLabelled
+from napari_mtlpath.review.events import LabelEvent, Origin, SlideLabelled, SlideSeen
 from napari_mtlpath.review.geojson_labels import labels_from
 from napari_mtlpath.review.geojson_read import AnnotationFile, read_geojson
 from napari_mtlpath.review.task_draft import TaskDraft
@@ -91,6 +91,25 @@ def lesson_of_files(
     for note in notes:
         tell(note)
     return _lesson(draft, [*lesson.bags, *bags])
+
+
+def slides_seen(files: "Sequence[LessonFiles]") -> "dict[str, SlideSeen]":
+    """Return where each slide lies that was named, or was open in the viewer once, by fingerprint. Opens slides."""
+    from napari_mtlpath.review.journal import Journal
+    from napari_mtlpath.session.label_place import slide_seen
+    from napari_mtlpath.slides.open import open_slide
+    from napari_mtlpath.slides.resolution import ResolutionMemory
+
+    journal = Journal()
+    acts = {entry.event.slide: entry.event.act for entry in journal.read(what="seen")}
+    journal.close()
+    found = {fingerprint: act for fingerprint, act in acts.items() if isinstance(act, SlideSeen)}
+    for path, mpp in dict.fromkeys((path, each.mpp) for each in files for path in each.slides):
+        slide = open_slide(path, mpp=mpp, memory=ResolutionMemory())
+        if slide.resolution.mpp is not None:
+            found[slide.fingerprint] = slide_seen(slide, mpp=slide.resolution.mpp)
+        slide.close()
+    return found
 
 
 def _lesson(draft: TaskDraft, bags: "Sequence[TaughtBag]") -> "Lesson":

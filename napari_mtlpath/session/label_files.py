@@ -9,6 +9,7 @@ from napari_mtlpath.review.events import Origin, SlideLabelled, SlideSeen
 from napari_mtlpath.review.geojson_labels import labels_from
 from napari_mtlpath.review.geojson_read import read_geojson
 from napari_mtlpath.review.geojson_write import write_geojson
+from napari_mtlpath.session.label_place import slide_seen
 from napari_mtlpath.session.labelling import NO_PLACE, NO_TASK
 from napari_mtlpath.slides.open import open_slide
 from napari_mtlpath.slides.slide import Slide
@@ -135,17 +136,8 @@ def _look_at(file: str, folders: list[Path]) -> tuple[str, SlideSeen] | None:
 
 
 def _seen(slide: Slide) -> SlideSeen | None:
-    if slide.resolution.mpp is None:
-        return None
-    return SlideSeen(
-        name=slide.name,
-        path=str(slide.path.absolute()),
-        height=slide.height,
-        width=slide.width,
-        mpp=slide.resolution.mpp,
-        native_tile=slide.tile_shape(0),
-        colour=str(slide.colour),
-    )
+    mpp = slide.resolution.mpp
+    return None if mpp is None else slide_seen(slide, mpp=mpp)
 
 
 def _number(count: int, noun: str) -> str:

@@ -101,4 +101,6 @@ def _bag(slide: LabelledSlide, indices: NDArray[np.int64], features: NDArray[np.
         label=labels.slide if labels.slide is not None else UNKNOWN_LABEL,
         origins=dict(origins),
         centres_um=slide.grid.centres_um(indices),
+        numbers=indices,
+        grid=slide.key.tiles,
     )

@@ -50,16 +50,20 @@ class LabelPlace:
 
     def seen(self) -> SlideSeen:
         """Return what must be kept to find the slide's tiles and embeddings again."""
-        slide = self.slide
-        return SlideSeen(
-            name=slide.name,
-            path=str(Path(slide.path).absolute()),
-            height=slide.height,
-            width=slide.width,
-            mpp=self.grid.mpp,
-            native_tile=slide.tile_shape(0),
-            colour=str(slide.colour),
-        )
+        return slide_seen(self.slide, mpp=self.grid.mpp)
+
+
+def slide_seen(slide: "Slide", *, mpp: tuple[float, float]) -> SlideSeen:
+    """Return what must be kept to find a slide, its tiles and their embeddings again."""
+    return SlideSeen(
+        name=slide.name,
+        path=str(Path(slide.path).absolute()),
+        height=slide.height,
+        width=slide.width,
+        mpp=mpp,
+        native_tile=slide.tile_shape(0),
+        colour=str(slide.colour),
+    )
 
 
 def place_of(slide: "Slide", model: "SlideModel") -> LabelPlace:

@@ -1,11 +1,13 @@
 """The bags on which the forgetting guard compares: what the model's encoder has left in the feature store."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from napari_mtlpath.features.key import FeatureKey
 from napari_mtlpath.features.store import FeatureStore
+from napari_mtlpath.tasks import UNKNOWN_LABEL
 from napari_mtlpath.training.teaching.lesson import TaughtBag
 from napari_mtlpath.zoo.model import SlideModel
 
@@ -50,6 +52,8 @@ def reference_bags(store: FeatureStore, model: SlideModel, taught: Sequence[Taug
                 features=features,
                 positions=np.stack([indices, np.zeros_like(indices)], axis=1),
                 tile_labels=np.full(len(indices), np.nan),
+                numbers=indices,
+                grid=key.tiles,
             )
         )
     return tuple(found)
@@ -66,11 +70,5 @@ def _key_of(text: str, model: SlideModel) -> FeatureKey | None:
 
 
 def _without_labels(bag: TaughtBag) -> TaughtBag:
-    return TaughtBag(
-        name=bag.name,
-        fingerprint=bag.fingerprint,
-        features=bag.features,
-        positions=bag.positions,
-        tile_labels=np.full(len(bag.features), np.nan),
-        centres_um=bag.centres_um,
-    )
+    nothing = np.full(len(bag.features), np.nan)
+    return replace(bag, tile_labels=nothing, label=UNKNOWN_LABEL, origins={})

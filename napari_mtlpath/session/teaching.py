@@ -111,11 +111,13 @@ class Teaching:
             self._first = False
             labelled = self._session.labels.task
             wanted = tuple(tasks) or ((labelled.task.name,) if labelled is not None else ())
-            self._run = run = TeachingRun(parent=model, settings=settings, wanted=wanted, resume=goes_on)
-            shared = settings.get("mode") == "shared"
+            shared, blocks = settings.get("mode") == "shared", int(settings.get("encoder_blocks", 0))
+            seen = self._session.labels.slides_seen() if blocks else {}
+            self._run = run = TeachingRun(parent=model, settings=settings, wanted=wanted, resume=goes_on, seen=seen)
             titles = {task.name: task_title(task) for task in model.tasks}
             parent = model.card.name
-            self._tell(TeachingView(phase=TeachingPhase.PREPARING, parent=parent, titles=titles, shared=shared))
+            preparing = TeachingView(phase=TeachingPhase.PREPARING, parent=parent, titles=titles)
+            self._tell(replace(preparing, shared=shared, encoder_blocks=blocks))
             self._thread.submit(lambda: self._teach(run))
         self._session.preview(None, of=model)
         self._outbox.empty()

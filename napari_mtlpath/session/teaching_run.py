@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.run_control import RunControl
 from napari_mtlpath.session.teaching_view import TeachingPhase, paused_or_running
 
 if TYPE_CHECKING:
+    from napari_mtlpath.review.events import SlideSeen
     from napari_mtlpath.session.session import Session
     from napari_mtlpath.session.teaching_tools import TeachingTools
     from napari_mtlpath.tasks import Task
@@ -29,6 +31,8 @@ class TeachingRun(RunControl):
         Names of the tasks that are taught; none for the one that is labelled when it starts.
     resume
         Whether to go on from a checkpoint.
+    seen
+        What is known of the slides that were open once, for their pixels.
 
     Attributes
     ----------
@@ -36,6 +40,8 @@ class TeachingRun(RunControl):
         What is taught, once the labels were read.
     snapshot
         The newest model that may be shown, or None.
+    tell
+        Takes a sentence for the user.
     taught
         What the training returned, or None while it has not ended by itself.
     """
@@ -47,15 +53,18 @@ class TeachingRun(RunControl):
         settings: Mapping[str, Any] | None = None,
         wanted: Sequence[str] = (),
         resume: bool = False,
+        seen: "Mapping[str, SlideSeen] | None" = None,
     ) -> None:
         super().__init__()
         self.parent = parent
         self.settings = dict(settings or {})
         self.resume = resume
+        self.seen = dict(seen or {})
         self.wanted = tuple(wanted)
         self.tasks: tuple[Task, ...] = ()
         self.snapshot: SlideModel | None = None
         self.taught: Any = None
+        self.tell: Callable[[str], object] = lambda _: None
 
     def pulled(
         self,
@@ -82,6 +91,7 @@ class TeachingRun(RunControl):
             If the user stopped it; a checkpoint is kept.
         """
         self.check()
+        self.tell = lambda text: session.say(Level.WARNING, text)
         with session.working("Reading labels and features"):
             lessons = tools.lessons(session, self.wanted)
             self.tasks = tuple(lesson.task for lesson in lessons)

@@ -37,19 +37,23 @@ def cached_bags(session: "Session", model: "SlideModel", lessons: "Sequence[Less
 
 def training(run: "TeachingRun", lessons: "Sequence[Lesson]", references: "Sequence[TaughtBag]") -> "Reports":
     """Return the training as a generator of reports; closing it keeps a checkpoint."""
+    from napari_mtlpath.session.slide_pixels import with_pixels
     from napari_mtlpath.training.teaching.config import parse_teach_config
     from napari_mtlpath.training.teaching.run_folder import own_run_folder
     from napari_mtlpath.training.teaching.teach import teach
 
     settings = parse_teach_config(run.settings)
     names = [lesson.task.name for lesson in lessons]
-    with own_run_folder(run.parent, names) as folder:
+    with (
+        own_run_folder(run.parent, names) as folder,
+        with_pixels(settings, run.parent, lessons, references, seen=run.seen, tell=run.tell) as ready,
+    ):
         return (
             yield from teach(
                 run.parent,
-                lessons,
+                ready.lessons,
                 settings,
-                references=references,
+                references=ready.references,
                 folder=folder,
                 device=str(run.parent.device),
                 resume=run.resume,

@@ -97,6 +97,8 @@ class TeachingView:
         A free name for the model, once there is something to save.
     shared
         Whether all tasks learn, so that old answers may move.
+    encoder_blocks
+        How many of the encoder's last blocks learn, too; 0 for none.
     origins
         How many labels came from where.
     """
@@ -115,6 +117,7 @@ class TeachingView:
     saved_as: str = ""
     suggested: str = ""
     shared: bool = False
+    encoder_blocks: int = 0
     origins: Mapping[str, int] = field(default_factory=dict)
 
     @property

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 MINUTE = 60.0
 HOUR = 3600.0
 MOVES = "In the mode 'shared' all tasks change: before you save, a table shows how far, and Discard takes it back."
+ENCODER_MOVES = (
+    "The encoder's last {} learn{}, too: every task's answers change on every slide, and tiles are read from the "
+    "slides again, a second or more a step. Before you save, a table shows how far, and Discard takes it back."
+)
+NOT_PAINTED = "The new task is painted once the model is saved: then all tiles go through its own encoder."
 SHORT_HASH = 12
 """Letters of a hash that are shown; the whole is in the tooltip."""
 
@@ -40,7 +45,8 @@ def status_words(view: TeachingView) -> str:
         case TeachingPhase.DONE if report is not None:
             early = f" {report.stopped}" if report.stopped else ""
             saved = f"Saved as '{view.saved_as}' among your models." if view.saved_as else "Not saved yet."
-            return f"Finished after {report.step:,} steps in {duration_words(report.seconds)}.{early} {saved}"
+            painted = f" {NOT_PAINTED}" if view.encoder_blocks else ""
+            return f"Finished after {report.step:,} steps in {duration_words(report.seconds)}.{early} {saved}{painted}"
         case _:
             return _progress_words(view)
 
@@ -54,6 +60,8 @@ def _progress_words(view: TeachingView) -> str:
         words.append("paused")
     elif str(report.phase) == "guarding":
         words.append("comparing the old tasks' answers")
+    elif view.encoder_blocks and not view.points:
+        words.append("encoding the labelled tiles anew")
     elif math.isfinite(report.seconds_left) and report.step > 0:
         words.append(f"{duration_words(report.seconds_left)} left")
     words.append(DEVICES.get(report.device.partition(":")[0], report.device))
@@ -125,7 +133,12 @@ def guard_words(view: TeachingView) -> GuardWords | None:
     if guard.identical:
         text = f"Old tasks unchanged, bit by bit, on {slides}. SHA-256 {guard.after[:SHORT_HASH]}…"
         return GuardWords(good=True, text=text, details=details)
-    if view.shared:
+    if view.encoder_blocks:
+        text = (
+            f"The encoder learned, too: every task answers anew; on {slides} the old answers moved as the table says. "
+            "Look at it before you save."
+        )
+    elif view.shared:
         text = f"Old tasks' answers moved on {slides}, as the shared mode allows. Look at the table before you save."
     else:
         text = f"Old tasks' answers changed on {slides}, so this is not saved. Discard it; nothing is lost."
@@ -157,7 +170,15 @@ def delta_rows(view: TeachingView) -> tuple[DeltaRow, ...]:
     )
 
 
-def start_hint(*, model: bool, tasks: "Sequence[Task]", labels: int, busy: bool, shared: bool = False) -> str:
+def start_hint(
+    *,
+    model: bool,
+    tasks: "Sequence[Task]",
+    labels: int,
+    busy: bool,
+    shared: bool = False,
+    encoder_blocks: int = 0,
+) -> str:
     """Return what is missing before anything can be taught, or what Start will do.
 
     Parameters
@@ -172,6 +193,8 @@ def start_hint(*, model: bool, tasks: "Sequence[Task]", labels: int, busy: bool,
         Whether something is being taught.
     shared
         Whether what all tasks use would learn, too.
+    encoder_blocks
+        How many of the encoder's last blocks would.
     """
     if busy:
         return ""
@@ -184,6 +207,9 @@ def start_hint(*, model: bool, tasks: "Sequence[Task]", labels: int, busy: bool,
         return f"Label some tiles for {first} in the Tasks section; then Start teaches it."
     together = f" together with {', '.join(others)}," if others else ""
     ready = f"Ready to teach {first}{together} from {labels:,} label{'' if labels == 1 else 's'}."
+    if encoder_blocks:
+        words = ("block", "s") if encoder_blocks == 1 else (f"{encoder_blocks} blocks", "")
+        return f"{ready} {ENCODER_MOVES.format(*words)}"
     return f"{ready} {MOVES}" if shared else ready
 
 

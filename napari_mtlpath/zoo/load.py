@@ -10,7 +10,7 @@ from napari_mtlpath.encoders.backend import Backend
 from napari_mtlpath.encoders.card_file import CardError
 from napari_mtlpath.encoders.cards import EncoderCard
 from napari_mtlpath.encoders.computing import encoder_for
-from napari_mtlpath.encoders.find import EncoderNotFound, find_encoder_card
+from napari_mtlpath.encoders.find import EncoderNotFound
 from napari_mtlpath.encoders.openvino_encoder import OpenvinoEncoder, OpenvinoRefused
 from napari_mtlpath.encoders.precision import Precision
 from napari_mtlpath.encoders.tile_encoder import TileEncoder
@@ -22,7 +22,7 @@ from napari_mtlpath.zoo.computing import openvino_aggregator
 from napari_mtlpath.zoo.device import Device, pick_device, surely_cpu
 from napari_mtlpath.zoo.model import SlideModel
 from napari_mtlpath.zoo.openvino_aggregator import OpenvinoAggregator
-from napari_mtlpath.zoo.own_encoder import own_encoder
+from napari_mtlpath.zoo.own_encoder import encoder_card_of
 from napari_mtlpath.zoo.pixel_card import PIXEL_MODELS_FOLDER
 from napari_mtlpath.zoo.places import BrokenModel as BrokenModel  # callers of `list_models` know it from here
 from napari_mtlpath.zoo.places import ModelNotFound as ModelNotFound
@@ -167,9 +167,8 @@ def _backend(name: Backend | str) -> Backend:
 
 def _encoder_of(card: ModelCard, folder: Path, backend: Backend, device: Processor) -> TileEncoder:
     """Load the encoder that a card names: within the model or beside it first, so that folders can be moved."""
-    own, beside = own_encoder(folder, card), folder.parent.parent
     try:
-        described = find_encoder_card(own or card.encoder, models=beside if beside.is_dir() else None)
+        described = encoder_card_of(card, folder)
         encoder = encoder_for(backend, card=described, device=device, build=lambda: _build_encoder(described))
     except EncoderNotFound as error:
         raise CardError(

@@ -21,7 +21,7 @@ def write_model(
     state: Mapping[str, Tensor],
     *,
     texts: Callable[[Card], Mapping[str, str]],
-    bring: Callable[[Path], None] = lambda _: None,
+    bring: Callable[[Path], Card] | None = None,
 ) -> Card:
     """Write a model folder, replacing one that is there.
 
@@ -36,7 +36,7 @@ def write_model(
     texts
         The folder's text files by name, of the card as it is written; ``model.toml`` among them.
     bring
-        Puts what else belongs to the model into a folder, before the weights.
+        Puts what else belongs to the model into a folder, before the weights, and returns the card that names it.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def write_model(
     if folder.name != card.name:
         raise ValueError(f"Model {card.name!r} must be saved in a folder of that name; found {folder.name!r}.")
     with replacing_folder(folder) as temporary:
-        bring(temporary)
+        card = card if bring is None else bring(temporary)
         card = replace(card, weights_sha256=write_weights(temporary / MODEL_WEIGHTS, state), folder=folder)
         for name, text in texts(card).items():
             (temporary / name).write_text(text, encoding="utf-8")

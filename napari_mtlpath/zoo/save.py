@@ -9,11 +9,16 @@ from napari_mtlpath.encoders.readme import figures_text, provenance_text, readme
 from napari_mtlpath.files import replacing
 from napari_mtlpath.zoo.card import MODEL_FILE, MODEL_WEIGHTS, ModelCard, model_toml
 from napari_mtlpath.zoo.model_folder import write_model
-from napari_mtlpath.zoo.own_encoder import bring_encoder
+from napari_mtlpath.zoo.own_encoder import TrainedEncoder, bring_encoder, write_own_encoder
 
 
 def save_model(
-    folder: Path, card: ModelCard, state: Mapping[str, Tensor], *, files: Mapping[str, str] | None = None
+    folder: Path,
+    card: ModelCard,
+    state: Mapping[str, Tensor],
+    *,
+    files: Mapping[str, str] | None = None,
+    encoder: TrainedEncoder | None = None,
 ) -> ModelCard:
     """Save a slide model as a model folder, replacing one that is there.
 
@@ -28,17 +33,26 @@ def save_model(
         ``aggregator.state_dict()``, stored as float16.
     files
         More text files of the folder, by name.
+    encoder
+        What the model carries as its own encoder from now on; the card then names it.
 
     Returns
     -------
     The card as it was written. Load the model again before measuring it: float16 rounds the weights.
     """
+
+    def bring(temporary: Path) -> ModelCard:
+        if encoder is not None:
+            return write_own_encoder(encoder, card, temporary)
+        bring_encoder(card, temporary)
+        return card
+
     return write_model(
         folder,
         card,
         state,
         texts=lambda written: {MODEL_FILE: model_toml(written), "README.md": model_readme(written), **(files or {})},
-        bring=lambda temporary: bring_encoder(card, temporary),
+        bring=bring,
     )
 
 

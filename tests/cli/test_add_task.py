@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from session_fakes import FakeAnalysis
 from synthetic import tissue, write_pyramid
-from taught_world import bag_of, saved_model
+from taught_world import FINE, bag_of, saved_model, tiny_encoder
 from typer.testing import CliRunner
 
 from napari_mtlpath.cli.main import app
@@ -24,6 +24,7 @@ from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.teaching_view import TeachingPhase
 from napari_mtlpath.slides.open import open_slide
 from napari_mtlpath.zoo.load import load_model
+from napari_mtlpath.zoo.model import SlideModel
 
 QUICK = {"steps": 2, "refresh_every": 2, "batch": 2, "largest_bag": 16}
 SETTINGS = [word for key, value in QUICK.items() for word in ("--set", f"{key}={value}")]
@@ -35,6 +36,15 @@ def world(tmp_path: Path) -> Path:
     """A folder with the model `parent` and the slide ``a.tif`` of some tens of tiles."""
     saved_model(tmp_path)
     write_pyramid(tmp_path / "a.tif", tissue(224 * 6, 224 * 7), mpp=0.25)
+    return tmp_path
+
+
+@pytest.fixture
+def encoder_world(tmp_path: Path) -> Path:
+    """The same with a tiny encoder that can learn, and a second slide ``b.tif``."""
+    saved_model(tmp_path, own=tiny_encoder(), tile=FINE)
+    for name, seed in (("a", 0), ("b", 1)):
+        write_pyramid(tmp_path / f"{name}.tif", tissue(224 * 6, 224 * 7, seed=seed), mpp=0.25)
     return tmp_path
 
 
@@ -58,33 +68,83 @@ def write_labels(world: Path, name: str = "a.geojson") -> Path:
     return world / name
 
 
-def test_viewer_and_command_line_give_the_same_weights_and_the_same_proof(world: Path):
-    model, slide, store = load_model(world / "parent", device="cpu"), open_slide(world / "a.tif"), FeatureStore()
-    list(embed_slide(slide, model, store=store))
+def teach_in_the_viewer(world: Path, settings: dict, name: str, *, before: tuple[str, ...] = ()) -> None:
+    """Label a slide and teach as the viewer does, after other slides were open; export the labels."""
+    model, store = load_model(world / "parent", device="cpu"), FeatureStore()
     session = Session(store=store, analyse=lambda *a: FakeAnalysis(*a, talk=False))
     session.labels.wake()
     session.set_model(model)
-    session.attach_slide(slide)
-    assert session.labels.settle()
+    for file in (*before, "a.tif"):
+        slide = open_slide(world / file)
+        list(embed_slide(slide, model, store=store))
+        session.attach_slide(slide)
+        assert session.labels.settle()
     session.labels.define(DRAFT)
     tiles = tissue_tiles(world)
     session.labels.label_tiles(tiles[:6], 1.0)
     session.labels.label_tiles(tiles[6:14], 0.0)
-    session.teaching.start(QUICK)
+    session.teaching.start(settings)
     session.teaching.settle(250)
     assert session.teaching.view.phase is TeachingPhase.DONE, session.teaching.view
-    session.teaching.save("from-the-viewer")
+    session.teaching.save(name)
     session.teaching.settle(250)
     export_geojson(session.labels, world / "a.geojson")
     session.close()
-    result = add_task(world, "--labels", world / "a.geojson", "--slides", world / "a.tif")
-    assert result.exit_code == 0, result.output
-    mine, yours = load_model("from-the-viewer", device="cpu").card, load_model(world / "longer", device="cpu").card
-    assert mine.weights_sha256 == yours.weights_sha256
-    proofs = [json.loads((card.folder / "proof.json").read_text(encoding="utf-8")) for card in (mine, yours)]
+
+
+def same_weights_and_proof(mine: SlideModel, yours: SlideModel) -> dict:
+    """See that two models are the same but for their names, and return their proof."""
+    assert mine.card.weights_sha256 == yours.card.weights_sha256
+    assert mine.encoder.digest == yours.encoder.digest
+    cards = (mine.card, yours.card)
+    proofs = [json.loads((card.folder / "proof.json").read_text(encoding="utf-8")) for card in cards]
     for proof in proofs:
         assert proof["lessons"][0]["labels"].pop("origins")  # tiles clicked in one, a file in the other
     assert proofs[0] == proofs[1]
+    return proofs[0]
+
+
+def test_viewer_and_command_line_give_the_same_weights_and_the_same_proof(world: Path):
+    teach_in_the_viewer(world, QUICK, "from-the-viewer")
+    result = add_task(world, "--labels", world / "a.geojson", "--slides", world / "a.tif")
+    assert result.exit_code == 0, result.output
+    proof = same_weights_and_proof(
+        load_model("from-the-viewer", device="cpu"), load_model(world / "longer", device="cpu")
+    )
+    assert proof["identical"]
+
+
+def test_viewer_and_command_line_train_the_encoder_to_the_same_weights_and_the_same_proof(encoder_world: Path):
+    world = encoder_world
+    encoder = {"mode": "shared", "encoder_blocks": 1, "encoder_learning_rate": 1e-3}
+    teach_in_the_viewer(world, QUICK | encoder, "with-encoder", before=("b.tif",))
+    words = ["--mode", "shared", "--encoder-blocks", "1", "--set", "encoder_learning_rate=1e-3"]
+    result = add_task(world, "--labels", world / "a.geojson", "--slides", world / "a.tif", *words)
+    assert result.exit_code == 0, result.output
+    assert "every task's answers change on every slide" in result.output
+    assert "dark moved by" in result.output
+    parent = load_model(world / "parent", device="cpu")
+    mine = load_model("with-encoder", device="cpu")
+    proof = same_weights_and_proof(mine, load_model(world / "longer", device="cpu"))
+    assert proof["encoder"] == {"blocks": 1, "before": parent.encoder.digest, "after": mine.encoder.digest}
+    assert mine.encoder.digest != parent.encoder.digest
+    assert len(proof["reference_bags"]) == 2
+    assert not proof["identical"]
+
+
+def test_encoder_is_not_trained_on_slides_that_are_known_by_their_features_only(encoder_world: Path):
+    world = encoder_world
+    bags = [bag_of(number, labelled=0) for number in (1, 2)]
+    features = load_model(world / "parent", device="cpu").encoder.features
+    for number, bag in enumerate(bags):
+        values = np.resize(bag.features, (len(bag.features), features))
+        coords = bag.positions.astype(np.float64) * 56.0
+        write_features(world / f"s{number}.h5", values, coords, extractor="tiny", tile_um=56.0, tile_px=32)
+    (world / "table.csv").write_text("PATIENT,FILENAME,Spotty\np0,s0,absent\np1,s1,present\n", encoding="utf-8")
+    words = ["--mode", "shared", "--encoder-blocks", "1", "--features", world]
+    result = add_task(world, "--labels", world / "table.csv", *words)
+    assert result.exit_code == 1
+    assert "is known by its features only, and training the encoder needs its pixels" in " ".join(result.output.split())
 
 
 def test_result_is_said_in_words_and_as_json(world: Path):

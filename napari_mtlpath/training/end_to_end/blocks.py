@@ -11,7 +11,9 @@ BLOCKS = re.compile(r"(blocks|layers?|layer\d+)")
 Blocks = int | Literal["all"]
 
 
-def learning_parameters(network: nn.Module, blocks: Blocks) -> list[nn.Parameter]:
+def learning_parameters(
+    network: nn.Module, blocks: Blocks, *, setting: str = "encoder_training.blocks"
+) -> list[nn.Parameter]:
     """Return the parameters that learn, in the network's order.
 
     Parameters
@@ -21,6 +23,8 @@ def learning_parameters(network: nn.Module, blocks: Blocks) -> list[nn.Parameter
     blocks
         How many blocks learn, counted from the last, with all that the network lists after the first of them (layers
         between stages, the last norm); ``"all"`` for every parameter.
+    setting
+        What asked for it, for the message.
 
     Raises
     ------
@@ -36,13 +40,13 @@ def learning_parameters(network: nn.Module, blocks: Blocks) -> list[nn.Parameter
     """
     parameters = list(network.parameters())
     if not parameters:
-        raise ValueError("This encoder has no weights to train. Choose another, or leave [encoder_training] out.")
+        raise ValueError(f"{setting} = {blocks}: this encoder has no weights to train. Choose another, or train none.")
     if blocks == "all":
         return parameters
     found = [block for block in network_blocks(network) if next(block.parameters(), None) is not None]
     if not 1 <= blocks <= len(found):
         how_many = f"{len(found)} blocks" if found else "no blocks that can be told from its other layers"
-        raise ValueError(f"encoder_training.blocks = {blocks}: this encoder has {how_many}. Take fewer, or 'all'.")
+        raise ValueError(f"{setting} = {blocks}: this encoder has {how_many}. Take fewer, or another encoder.")
     first = next(found[-blocks].parameters())
     start = next(place for place, parameter in enumerate(parameters) if parameter is first)
     return parameters[start:]

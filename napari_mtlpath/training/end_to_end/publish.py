@@ -18,6 +18,49 @@ from napari_mtlpath.training.tile_training.publish_encoder import CONFIG_FILE
 SUFFIX = "-encoder"
 
 
+def encoder_name(model: str) -> str:
+    """Return what the encoder that a model carries is called."""
+    return f"{model[: MAX_NAME - len(SUFFIX)]}{SUFFIX}"
+
+
+def trained_encoder_card(
+    start: EncoderCard,
+    *,
+    model: str,
+    title: str,
+    which: str,
+    spec: TileSpec,
+    provenance: Mapping[str, str | int | float],
+) -> EncoderCard:
+    """Return the card of an encoder that was trained with a model.
+
+    Parameters
+    ----------
+    start
+        The encoder that the training started from.
+    model, title
+        Name and title of the model.
+    which
+        What of it learned, in words.
+    spec
+        The tiles that it was trained on.
+    provenance
+        How.
+    """
+    return replace(
+        start,
+        name=encoder_name(model),
+        options={key: value for key, value in start.options.items() if key != "pretrained"} | {"tile_px": spec.tile_px},
+        title=f"Tile encoder of {title}",
+        summary=f"{start.title or start.name}; {which} trained on with model {model!r}. {start.summary}".strip(),
+        tile=spec,
+        weights="",
+        metrics={},  # those of the starting encoder do not hold any more
+        folder=None,
+        provenance=dict(provenance),
+    )
+
+
 def publish_trained_encoder(
     folder: Path,
     *,
@@ -45,17 +88,13 @@ def publish_trained_encoder(
     """
     assert config.encoder_training is not None
     table = config.encoder_training
-    name = f"{config.name[: MAX_NAME - len(SUFFIX)]}{SUFFIX}"
     which = "all its layers" if table.blocks == "all" else f"its last {table.blocks} block(s)"
-    card = replace(
+    card = trained_encoder_card(
         start,
-        name=name,
-        options={key: value for key, value in start.options.items() if key != "pretrained"} | {"tile_px": spec.tile_px},
-        title=f"Tile encoder of {config.card.title or config.name}",
-        summary=f"{start.title or start.name}; {which} trained on with model {config.name!r}. {start.summary}".strip(),
-        tile=spec,
-        weights="",
-        metrics={},  # those of the starting encoder do not hold any more
+        model=config.name,
+        title=config.card.title or config.name,
+        which=which,
+        spec=spec,
         provenance={
             **{key: value for key, value in facts.items() if value != ""},
             "started_from": start.name,
@@ -66,6 +105,6 @@ def publish_trained_encoder(
             "command": f"mtlpath train {CONFIG_FILE}",
         },
     )
-    target = folder / ENCODERS_FOLDER / name
+    target = folder / ENCODERS_FOLDER / card.name
     save_encoder(target, card, network.state_dict())
     return load_encoder(target)

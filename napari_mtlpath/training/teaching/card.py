@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.training.teaching.guard import GuardResult
 from napari_mtlpath.training.teaching.lesson import LabelCounts, Lesson
-from napari_mtlpath.training.teaching.proof import PROOF_FILE, parent_facts
+from napari_mtlpath.training.teaching.proof import PROOF_FILE, encoder_facts, parent_facts
 from napari_mtlpath.training.teaching.report import Taught
 from napari_mtlpath.zoo.card import ModelCard
 from napari_mtlpath.zoo.model import SlideModel
@@ -42,11 +42,12 @@ def taught_card(taught: Taught, result: GuardResult, *, name: str) -> ModelCard:
         f"{lesson.task.title or lesson.task.name} {'taught further' if _is_further(taught, lesson) else 'added'}"
         for lesson in taught.lessons
     )
+    learned = _encoder_sentence(taught)
     return replace(
         card,
         name=name,
         title=f"{parent.title or parent.name}; {words}",
-        summary=f"{parent.summary} {_lesson_sentences(taught)} {result.sentence}".strip(),
+        summary=f"{parent.summary} {_lesson_sentences(taught)} {learned}{result.sentence}".strip(),
         limits=f"{parent.limits} {_limits(taught)}".strip(),
         metrics={**card.metrics, **{group: dict(row) for group, row in taught.metrics.items()}},
         provenance=_provenance(taught, result),
@@ -102,6 +103,15 @@ def _lesson_sentences(taught: Taught) -> str:
     )
 
 
+def _encoder_sentence(taught: Taught) -> str:
+    if taught.encoder is None:
+        return ""
+    return (
+        f"The last {taught.config.encoder_blocks} block(s) of its tile encoder learned, too, so that every task's "
+        "answers changed. "
+    )
+
+
 def _limits(taught: Taught) -> str:
     return " ".join(_limits_of(taught, lesson.task.name) for lesson in taught.lessons)
 
@@ -127,6 +137,7 @@ def _provenance(taught: Taught, result: GuardResult) -> dict[str, Any]:
         "lesson_sha256": [lesson.digest() for lesson in taught.lessons],
         "old_answers": result.sentence,
         "proof": PROOF_FILE,
+        **({} if taught.encoder is None else {f"encoder_{key}": value for key, value in encoder_facts(taught).items()}),
         **taught.facts,
         "seed": taught.config.seed,
         "settings": config,

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+import numpy as np
 import torch
 
 from napari_mtlpath.nn.aggregator import Aggregator
@@ -53,6 +54,26 @@ def together(lessons: Sequence[Lesson], references: Sequence[TaughtBag]) -> tupl
     """Return reference bags and the lessons', each slide once, in order."""
     every = {bag.fingerprint: bag for bag in (*references, *(bag for lesson in lessons for bag in lesson.bags))}
     return tuple(every[fingerprint].ordered() for fingerprint in sorted(every))
+
+
+def check_pixels(lessons: Sequence[Lesson]) -> None:
+    """See that all tiles of the lessons can be read again; raise ValueError otherwise."""
+    blind = [bag.name for lesson in lessons for bag in lesson.bags if bag.pixels is None or bag.numbers is None]
+    if blind:
+        raise ValueError(
+            f"Training the encoder needs the pixels of the labelled slides, and slide {blind[0]!r} is known by its "
+            "features only. Open the slide itself, leave its labels out, or set encoder_blocks = 0."
+        )
+
+
+def readable(bags: Sequence[TaughtBag], *, most: int, seed: int) -> tuple[TaughtBag, ...]:
+    """Return the bags whose tiles can be read again, at most so many tiles of each, drawn by `seed`."""
+    chance = torch.Generator().manual_seed(seed)
+    return tuple(
+        bag.at(np.sort(torch.randperm(len(bag.features), generator=chance)[:most].numpy()))
+        for bag in bags
+        if bag.pixels is not None and bag.numbers is not None
+    )
 
 
 def _check_fit(model: SlideModel, lesson: Lesson, *, further: bool) -> None:

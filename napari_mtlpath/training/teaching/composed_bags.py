@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from napari_mtlpath.tasks import Classification
+from napari_mtlpath.training.end_to_end.tiles import BagTiles
+from napari_mtlpath.training.teaching.chosen_tiles import chosen_tiles, joined
 from napari_mtlpath.training.teaching.config import TeachConfig
 from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
 from napari_mtlpath.training.teaching.split import Split
@@ -34,6 +36,8 @@ class ComposedBag:
         In microns, [tile, 2], or None.
     task
         Name of the task that it teaches; empty where it only holds the other tasks in place.
+    tiles
+        Where the tiles are read, for an encoder that learns; None where the features hold.
     """
 
     features: Float[Tensor, "tile feature"]
@@ -41,6 +45,7 @@ class ComposedBag:
     tile_labels: Float[Tensor, " tile"]
     centres: Float[Tensor, "tile 2"] | None = None
     task: str = ""
+    tiles: BagTiles | None = None
 
 
 class BagComposer:
@@ -78,6 +83,7 @@ class BagComposer:
             if all(view.centres is not None for view in self.views)
             else None
         )
+        self.tiles = joined([view.tiles for view in self.views])
         self.pool = torch.cat([view.is_pool for view in self.views]).nonzero().squeeze(1)
         safe = [
             view.is_pool & bool(self._is_negative(bag.label) and not out)
@@ -170,6 +176,7 @@ class BagComposer:
             tile_labels=self.labels[rows],
             centres=centres,
             task=self.task.name,
+            tiles=None if self.tiles is None else self.tiles.only(rows),
         )
 
     def _slide(self, slides: list[tuple["View", float]], generator: torch.Generator) -> ComposedBag:
@@ -179,7 +186,12 @@ class BagComposer:
     def of_view(self, view: "View", *, label: float, tile_labels: Float[Tensor, " tile"]) -> ComposedBag:
         """Return a slide's tiles as one bag with these labels."""
         return ComposedBag(
-            features=view.features, label=label, tile_labels=tile_labels, centres=view.centres, task=self.task.name
+            features=view.features,
+            label=label,
+            tile_labels=tile_labels,
+            centres=view.centres,
+            task=self.task.name,
+            tiles=view.tiles,
         )
 
     def _is_negative(self, label: float) -> bool:
@@ -198,6 +210,8 @@ class View:
         Labels to learn from, and labels to judge by; NaN elsewhere, [tile].
     is_pool
         Which tiles have no label and may fill bags, [tile].
+    tiles
+        Where they are read, or None.
     """
 
     features: Float[Tensor, "tile feature"]
@@ -205,6 +219,7 @@ class View:
     learned: Float[Tensor, " tile"]
     held_out: Float[Tensor, " tile"]
     is_pool: Bool[Tensor, " tile"]
+    tiles: BagTiles | None = None
 
     @classmethod
     def of(
@@ -230,6 +245,7 @@ class View:
             learned=torch.where(out, nothing, labels),
             held_out=torch.where(out, labels, nothing),
             is_pool=labels.isnan() & (not unseen),
+            tiles=chosen_tiles(bag, kept),
         )
 
 
@@ -241,6 +257,7 @@ def whole(bag: TaughtBag, *, most: int, generator: torch.Generator) -> ComposedB
         label=math.nan,
         tile_labels=torch.full((len(rows),), torch.nan),
         centres=None if bag.centres_um is None else torch.from_numpy(bag.centres_um[rows].astype(np.float32)),
+        tiles=chosen_tiles(bag, rows),
     )
 
 

@@ -11,6 +11,12 @@ from napari_mtlpath.training.config.hints import MattersWhen, OneOf
 from napari_mtlpath.training.config.reading import checked, read_tables
 from napari_mtlpath.training.config.table import Table
 
+ENCODER_BAG = 32
+"""Tiles of a composed bag, all of which go through the encoder forth and back where it learns: a second on a CPU."""
+
+ENCODER_TILES = 256
+"""Tiles of a slide without a label that are read again where the encoder learns."""
+
 WHEN_SHARED = MattersWhen("mode", "shared")
 """For settings that say how tasks get along: in the isolated mode each learns by itself."""
 
@@ -59,6 +65,12 @@ class TeachConfig(Table):
         (``off``). In the isolated mode nothing needs to be held.
     distillation_weight
         Of that loss beside the task's own.
+    encoder_blocks
+        How many of the tile encoder's last blocks learn, too, in the shared mode; 0 leaves the encoder as it is.
+        Otherwise every task's answers change on every slide: tiles are read from the slides again, at most 256 without
+        a label of each, composed bags have at most 32, and the model carries its own encoder.
+    encoder_learning_rate
+        Of these blocks; it falls as `learning_rate` does.
     """
 
     mode: Literal["isolated", "shared"] = "isolated"
@@ -82,6 +94,8 @@ class TeachConfig(Table):
     balancer: Annotated[str, OneOf(names), WHEN_SHARED] = DEFAULT
     distillation: Annotated[Literal["kl", "akd", "off"], WHEN_SHARED] = "kl"
     distillation_weight: Annotated[float, WHEN_SHARED] = Field(default=1.0, ge=0)
+    encoder_blocks: Annotated[int, WHEN_SHARED] = Field(default=0, ge=0, le=1000)
+    encoder_learning_rate: Annotated[float, WHEN_SHARED] = Field(default=1e-5, gt=0)
 
     @field_validator("balancer")
     @classmethod
@@ -94,7 +108,21 @@ class TeachConfig(Table):
             raise ValueError(f"smallest_bag must not exceed largest_bag = {self.largest_bag}")
         if self.lowest_rate > self.highest_rate:
             raise ValueError(f"lowest_rate must not exceed highest_rate = {self.highest_rate:g}")
+        if self.encoder_blocks and self.mode != "shared":
+            raise ValueError("encoder_blocks needs mode = 'shared': where the encoder learns, every task changes")
         return self
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether the tile encoder learns."""
+        return self.encoder_blocks > 0
+
+    def used(self) -> "TeachConfig":
+        """Return the settings as they are used: fewer tiles where all of them go through the encoder again."""
+        if not self.trains_encoder:
+            return self
+        largest = max(self.smallest_bag, min(self.largest_bag, ENCODER_BAG))
+        return self.model_copy(update={"largest_bag": largest, "most_tiles": min(self.most_tiles, ENCODER_TILES)})
 
     @property
     def key(self) -> str:

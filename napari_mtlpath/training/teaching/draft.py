@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from napari_mtlpath.encoders.tile_encoder import TileEncoder
 from napari_mtlpath.nn.aggregator import Aggregator
 from napari_mtlpath.training.teaching.card import draft_card
 from napari_mtlpath.training.teaching.lesson import Lesson
@@ -10,8 +11,15 @@ from napari_mtlpath.zoo.device import Device
 from napari_mtlpath.zoo.model import SlideModel
 
 
-def draft_model(parent: SlideModel, aggregator: Aggregator, lessons: Sequence[Lesson], *, step: int) -> SlideModel:
-    """Return `aggregator` as a model, with the encoder of `parent` and where that is.
+def draft_model(
+    parent: SlideModel,
+    aggregator: Aggregator,
+    lessons: Sequence[Lesson],
+    *,
+    step: int,
+    encoder: TileEncoder | None = None,
+) -> SlideModel:
+    """Return `aggregator` as a model where `parent` is, with the encoder of that unless another is given.
 
     Parameters
     ----------
@@ -23,8 +31,10 @@ def draft_model(parent: SlideModel, aggregator: Aggregator, lessons: Sequence[Le
         What is taught.
     step
         After how many steps: part of the model's digest.
+    encoder
+        What reads the tiles; the parent's by default.
     """
     device = Device(device=parent.device, reason=parent.device_reason.split(";", maxsplit=1)[0])
     card = draft_card(parent.card, aggregator, lessons)
     card = replace(card, provenance={**card.provenance, "draft_after_steps": step})
-    return SlideModel(card=card, encoder=parent.encoder, aggregator=aggregator, device=device)
+    return SlideModel(card=card, encoder=encoder or parent.encoder, aggregator=aggregator, device=device)

@@ -128,13 +128,15 @@ class Guard:
         answers = yield from _answers(aggregator, tasks, bags)
         yield cls(tasks, tuple(bags), answers)
 
-    def check(self, model: SlideModel | Aggregator) -> GuardResult:
-        """Compare what `model` says now with what was recorded."""
-        return _last(self.checking(model))
+    def check(self, model: SlideModel | Aggregator, seen: Sequence[TaughtBag] | None = None) -> GuardResult:
+        """Compare what `model` says now with what was recorded; `seen`: for the same tiles by another encoder."""
+        return _last(self.checking(model, seen))
 
-    def checking(self, model: SlideModel | Aggregator) -> Generator[GuardResult | None, None, None]:
+    def checking(
+        self, model: SlideModel | Aggregator, seen: Sequence[TaughtBag] | None = None
+    ) -> Generator[GuardResult | None, None, None]:
         """As :meth:`check`, yielding None while it takes and the result in the end; closed, it ends at once."""
-        after = yield from _answers(_aggregator(model), self.tasks, self.bags)
+        after = yield from _answers(_aggregator(model), self.tasks, self.bags if seen is None else seen)
         before = self._before
         yield GuardResult(
             identical=before.digest == after.digest and before.weights == after.weights,

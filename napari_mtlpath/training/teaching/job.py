@@ -186,10 +186,8 @@ class TeachJob(Job):
         if not old:
             return {}
         with torch.no_grad():
-            said = [
-                {name: answer.logits for name, answer in self._answer(self.before, bag, explain=False).tasks.items()}
-                for bag in batch
-            ]
+            before = [self._answer(self.before, bag, bag.features, explain=False).tasks for bag in batch]
+        said = [{name: answer.logits for name, answer in each.items()} for each in before]
         found = distillation_losses(
             self.distillation,
             old,
@@ -225,11 +223,15 @@ class TeachJob(Job):
         return self._forward(bag, explain=True)
 
     def _forward(self, bag: ComposedBag, *, explain: bool = False) -> BagOutput:
-        return self._answer(self.module.aggregator, bag, explain=explain)
+        return self._answer(self.module.aggregator, bag, self.features(bag), explain=explain)
 
-    def _answer(self, aggregator: Aggregator, bag: ComposedBag, *, explain: bool) -> BagOutput:
+    def features(self, bag: ComposedBag) -> Tensor:
+        """Return the embeddings of a bag's tiles as they are now."""
+        return bag.features
+
+    def _answer(self, aggregator: Aggregator, bag: ComposedBag, features: Tensor, *, explain: bool) -> BagOutput:
         centres = None if bag.centres is None else bag.centres.to(self.device)
-        return aggregator(bag.features.to(self.device), centres, explain=explain)
+        return aggregator(features.to(self.device), centres, explain=explain)
 
     def _in_units(self) -> Aggregator:
         """Return a copy of the model that answers in the units of the tasks."""

@@ -5,11 +5,15 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_mtlpath.tasks import UNKNOWN_LABEL, Classification, Task
+
+if TYPE_CHECKING:
+    from napari_mtlpath.training.end_to_end.tiles import TilePool
 
 FEW = 5
 """Labels of a class below which nothing reliable can be learned or judged."""
@@ -40,6 +44,11 @@ class TaughtBag:
         How many of the labels came from where, such as ``{"region": 40, "tile": 6}``.
     centres_um
         Centres of the tiles in microns as (y, x), [tile, 2], for aggregators that read positions; None where unknown.
+    numbers, grid
+        The tiles' numbers on the slide's grid, [tile], and what identifies that grid; None and empty where the slide is
+        known by its features only.
+    pixels
+        Where tile `numbers[n]` of the slide is read; None where nobody asked for pixels, or there are none.
     """
 
     name: str
@@ -50,6 +59,9 @@ class TaughtBag:
     label: float = UNKNOWN_LABEL
     origins: Mapping[str, int] = field(default_factory=dict)
     centres_um: NDArray[np.floating] | None = None
+    numbers: NDArray[np.int64] | None = None
+    grid: str = ""
+    pixels: "TilePool | None" = None
 
     def __post_init__(self) -> None:
         count = len(self.features)
@@ -65,6 +77,8 @@ class TaughtBag:
                 f"Slide {self.name!r} has {count} tiles; expected positions [{count}, 2] and labels [{count}], found "
                 f"{shapes[0]} and {shapes[1]}."
             )
+        if self.numbers is not None and self.numbers.shape != (count,):
+            raise ValueError(f"Slide {self.name!r} has {count} tiles; found {len(self.numbers)} numbers of tiles.")
         if not np.isfinite(self.features).all():
             raise ValueError(f"An embedding of slide {self.name!r} is not finite. Let the model see the slide again.")
 
@@ -75,14 +89,17 @@ class TaughtBag:
 
     def ordered(self) -> "TaughtBag":
         """Return the bag with its tiles by row and then column, however they were learned."""
-        order = np.lexsort((self.positions[:, 1], self.positions[:, 0]))
-        centres = None if self.centres_um is None else self.centres_um[order]
+        return self.at(np.lexsort((self.positions[:, 1], self.positions[:, 0])))
+
+    def at(self, places: NDArray[np.integer]) -> "TaughtBag":
+        """Return the bag with the tiles at these places, in their order."""
         return replace(
             self,
-            features=self.features[order],
-            positions=self.positions[order],
-            tile_labels=self.tile_labels[order],
-            centres_um=centres,
+            features=self.features[places],
+            positions=self.positions[places],
+            tile_labels=self.tile_labels[places],
+            centres_um=None if self.centres_um is None else self.centres_um[places],
+            numbers=None if self.numbers is None else self.numbers[places],
         )
 
 

@@ -24,6 +24,7 @@ def proof_of(taught: Taught, result: GuardResult) -> dict[str, Any]:
     return {
         "lessons": [_lesson_facts(lesson, further=lesson.task.name in taught.retrained) for lesson in taught.lessons],
         "mode": taught.config.mode,
+        **({} if taught.encoder is None else {"encoder": encoder_facts(taught)}),
         **guard_facts(result, taught.reference.bags),
         "parent": parent_facts(taught.parent),
         "config": taught.config.model_dump(),
@@ -39,6 +40,16 @@ def _lesson_facts(lesson: Lesson, *, further: bool) -> dict[str, Any]:
         "taught": "further" if further else "anew",
         "sha256": lesson.digest(),
         "labels": {"tiles": dict(counts.tiles), "slides": dict(counts.slides), "origins": dict(counts.origins)},
+    }
+
+
+def encoder_facts(taught: Taught) -> dict[str, Any]:
+    """Return how the encoder of a taught model came from its parent's."""
+    assert taught.encoder is not None
+    return {
+        "blocks": taught.config.encoder_blocks,
+        "before": taught.parent.card.encoder_sha256,
+        "after": taught.encoder.digest,
     }
 
 

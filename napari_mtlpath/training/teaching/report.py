@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from napari_mtlpath.encoders.encoder import Encoder
 from napari_mtlpath.training.teaching.config import TeachConfig
 from napari_mtlpath.training.teaching.guard import Guard, GuardResult
-from napari_mtlpath.training.teaching.lesson import Lesson
+from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
 from napari_mtlpath.zoo.model import SlideModel
 
 
@@ -68,6 +69,8 @@ class Taught:
         Names of the existing tasks that were taught further; the others are new.
     warnings
         All that was said on the way.
+    encoder, seen
+        Where the tile encoder learned, too: the encoder, and the reference bags with its embeddings.
     """
 
     model: SlideModel
@@ -81,6 +84,8 @@ class Taught:
     held_out: Mapping[str, str] = field(default_factory=dict)
     retrained: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    encoder: Encoder | None = None
+    seen: tuple[TaughtBag, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,7 +115,8 @@ class TeachReport:
     floors
         The trivial answer's score.
     model
-        The model as it is now, for a preview, with REFRESH and DONE; it belongs to the receiver.
+        The model as it is now, for a preview, with REFRESH and DONE; it belongs to the receiver. None where the
+        encoder learns: the embeddings that are there are not its own.
     guard
         With DONE.
     warnings

@@ -15,9 +15,11 @@ from napari_mtlpath.training.teaching.guard import Guard
 from napari_mtlpath.training.teaching.lesson import TaughtBag
 from napari_mtlpath.training.teaching.proof import PROOF_FILE, guard_facts, parent_facts, proof_of, proof_text
 from napari_mtlpath.training.teaching.report import Taught
+from napari_mtlpath.training.teaching.taught_encoder import carried_encoder
 from napari_mtlpath.weights import as_stored
 from napari_mtlpath.zoo.card import ModelCard
 from napari_mtlpath.zoo.model import SlideModel
+from napari_mtlpath.zoo.own_encoder import TrainedEncoder
 from napari_mtlpath.zoo.save import save_model
 
 PROBE_TILES = (1, 2, 37, 400)
@@ -51,7 +53,7 @@ def save(taught: Taught, folder: Path) -> ModelCard:
     """
     _refuse_taken(folder)
     stored = _stored(taught.model.aggregator)
-    result = taught.reference.check(stored)
+    result = taught.reference.check(stored, taught.seen)
     if taught.config.mode == "isolated" and not result.identical:
         raise ForgettingError(
             f"The model was not saved: {', '.join(repr(lesson.task.name) for lesson in taught.lessons)} learned in "
@@ -59,7 +61,8 @@ def save(taught: Taught, folder: Path) -> ModelCard:
             f"{taught.parent.name!r}."
         )
     card = taught_card(taught, result, name=folder.name)
-    return _write(folder, card, stored.state_dict(), proof_text(proof_of(taught, result)))
+    encoder = carried_encoder(taught, card)
+    return _write(folder, card, stored.state_dict(), proof_text(proof_of(taught, result)), encoder)
 
 
 def remove_task(model: SlideModel, task: str, folder: Path, *, references: Sequence[TaughtBag] = ()) -> ModelCard:
@@ -94,9 +97,11 @@ def _refuse_taken(folder: Path) -> None:
         raise ValueError(f"There is a folder {folder} already, and no model is ever overwritten. Choose another name.")
 
 
-def _write(folder: Path, card: ModelCard, state: Mapping[str, Tensor], proof: str) -> ModelCard:
+def _write(
+    folder: Path, card: ModelCard, state: Mapping[str, Tensor], proof: str, encoder: TrainedEncoder | None = None
+) -> ModelCard:
     try:
-        return save_model(folder, card, state, files={PROOF_FILE: proof})
+        return save_model(folder, card, state, files={PROOF_FILE: proof}, encoder=encoder)
     except OSError as error:
         raise OSError(
             f"The model could not be saved in {folder}: {error.strerror or error}. Nothing was left behind; what was "

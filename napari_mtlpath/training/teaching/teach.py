@@ -18,17 +18,26 @@ from napari_mtlpath.training.loop.loop import Loop
 from napari_mtlpath.training.loop.report import Phase, TrainingReport
 from napari_mtlpath.training.step.optimisation import Optimisation
 from napari_mtlpath.training.step.update import Update
-from napari_mtlpath.training.teaching.checks import check_lessons, check_tile_answers, together
+from napari_mtlpath.training.teaching.checks import (
+    check_lessons,
+    check_pixels,
+    check_tile_answers,
+    readable,
+    together,
+)
 from napari_mtlpath.training.teaching.config import TeachConfig
 from napari_mtlpath.training.teaching.draft import draft_model
+from napari_mtlpath.training.teaching.encoder_job import EncoderTeachJob
 from napari_mtlpath.training.teaching.extension import check_isolation, with_task
 from napari_mtlpath.training.teaching.guard import Guard, GuardResult
 from napari_mtlpath.training.teaching.job import Look, TeachJob
 from napari_mtlpath.training.teaching.learning import LearningPart
+from napari_mtlpath.training.teaching.learning_encoder import LearningWithEncoder
 from napari_mtlpath.training.teaching.learning_task import LearningTask
 from napari_mtlpath.training.teaching.lesson import Lesson, TaughtBag
 from napari_mtlpath.training.teaching.report import Command, Taught, TeachPhase, TeachReport
 from napari_mtlpath.training.teaching.split import split
+from napari_mtlpath.training.teaching.taught_encoder import encoder_with, parents_encoder
 from napari_mtlpath.zoo.device import pick_device
 from napari_mtlpath.zoo.model import SlideModel
 
@@ -85,7 +94,10 @@ def teach(
     Raises
     ------
     ValueError
-        If a lesson has a fatal problem, does not fit the model, or its task cannot be taught in isolation.
+        If a lesson has a fatal problem, does not fit the model, its task cannot be taught in isolation, or the encoder
+        is to learn and cannot.
+    OSError
+        If the encoder is to learn and a tile cannot be read.
     FloatingPointError
         If the loss stopped being finite before the first look at the held-out labels.
     MemoryError
@@ -96,11 +108,16 @@ def teach(
     given = (lessons,) if isinstance(lessons, Lesson) else tuple(lessons)
     check_lessons(model, given, retrain)
     ordered = tuple(lesson.ordered() for lesson in sorted(given, key=lambda lesson: lesson.task.name))
+    every = together(ordered, references)
+    config = config.used()
+    if config.trains_encoder:
+        check_pixels(ordered)
+        every = readable(every, most=config.most_tiles, seed=config.seed)
     run = _Run(
         parent=model,
         lessons=ordered,
         config=config,
-        references=together(ordered, references),
+        references=every,
         folder=folder,
         device=pick_device(device or model.device).device,
         resume=resume,
@@ -149,15 +166,18 @@ class _Run:
                 yield self._report(TeachPhase.PREPARING, 0)
         assert guard is not None  # a recording ends with the guard
         step = yield from self._learn(job)
-        result = None
-        with contextlib.closing(guard.checking(job.module.aggregator)) as checking:
+        result, seen = None, None
+        if isinstance(job, EncoderTeachJob):
+            seen = yield from self._seen_anew(job, step)
+        with contextlib.closing(guard.checking(job.module.aggregator, seen)) as checking:
             for compared in checking:
                 result = compared
                 yield self._report(TeachPhase.GUARDING, step, seconds_left=0.0)
         assert result is not None
-        taught = self._taught(job, guard, result)
+        taught = self._taught(job, guard, result, seen)
         look = job.judge(preview=False)
-        done = replace(self._looked(TeachPhase.DONE, step, look), model=taught.model, guard=result, taught=taught)
+        shown = None if self.config.trains_encoder else taught.model
+        done = replace(self._looked(TeachPhase.DONE, step, look), model=shown, guard=result, taught=taught)
         yield replace(done, seconds_left=0.0, stopped=str(taught.facts.get("ended", "")))
         return taught
 
@@ -181,11 +201,39 @@ class _Run:
             is_new, first = lesson.task.name not in self.retrain, taught[-1].pool.stop if taught else 0
             taught.append(LearningTask(lesson, held_out, config, is_new=is_new, first=first))
         check_tile_answers(after, taught)
-        learning = LearningPart(
-            after.to(self.device), self.names, shared=config.mode == "shared", pool=taught[-1].pool.stop
-        ).to(self.device)
-        teacher = copy.deepcopy(before).to(self.device)
-        return TeachJob(learning, teacher, taught=taught, references=self.references, config=config)
+        teacher, pool = copy.deepcopy(before).to(self.device), taught[-1].pool.stop
+        if config.trains_encoder:
+            return self._encoder_job(after, teacher, taught)
+        learning = LearningPart(after.to(self.device), self.names, shared=config.mode == "shared", pool=pool)
+        return TeachJob(learning.to(self.device), teacher, taught=taught, references=self.references, config=config)
+
+    def _encoder_job(self, after: Aggregator, teacher: Aggregator, taught: Sequence[LearningTask]) -> EncoderTeachJob:
+        config = self.config
+        if parse(config.balancer, tasks=self.names).losses.needs_virtual_step:
+            raise ValueError(
+                f"The balancer {config.balancer!r} looks one step ahead at one learning rate; the encoder has its own. "
+                "Choose another, or set encoder_blocks = 0."
+            )
+        network = parents_encoder(self.parent).module.to(self.device)
+        learning = LearningWithEncoder(
+            after, self.names, pool=taught[-1].pool.stop, network=network, blocks=config.encoder_blocks
+        )
+        return EncoderTeachJob(
+            learning.to(self.device), teacher, taught=taught, references=self.references, config=config
+        )
+
+    def _seen_anew(
+        self, job: EncoderTeachJob, step: int
+    ) -> Generator[TeachReport, Command | None, tuple[TaughtBag, ...]]:
+        """Let the trained encoder see the reference bags; return them with its embeddings."""
+        seeing = job.seen_anew(self.references)
+        while True:
+            try:
+                next(seeing)
+            except StopIteration as end:
+                bags: tuple[TaughtBag, ...] = end.value
+                return bags
+            yield self._report(TeachPhase.GUARDING, step, seconds_left=math.nan)
 
     def _learn(self, job: TeachJob) -> Generator[TeachReport, Command | None, int]:
         """Run the training loop; return the number of steps taken."""
@@ -268,7 +316,9 @@ class _Run:
             scores={name: each.judgement.score for name, each in judged.items()},
             score_names={name: f"{each.noun} {each.judgement.metric}" for name, each in judged.items()},
             floors={name: each.judgement.floor for name, each in judged.items()},
-            model=draft_model(self.parent, look.preview, self.lessons, step=step),
+            model=None
+            if self.config.trains_encoder
+            else draft_model(self.parent, look.preview, self.lessons, step=step),
         )
 
     def _report(self, phase: TeachPhase, step: int, *, seconds_left: float = float("nan")) -> TeachReport:
@@ -284,7 +334,7 @@ class _Run:
             warnings=new,
         )
 
-    def _taught(self, job: TeachJob, guard: Guard, result: GuardResult) -> Taught:
+    def _taught(self, job: TeachJob, guard: Guard, result: GuardResult, seen: tuple[TaughtBag, ...] | None) -> Taught:
         stopped = "as asked" if self.finishing else str(job.facts.pop("stopped", ""))
         facts = {key: value for key, value in job.facts.items() if key not in LOOP_FACTS}
         best = int(job.facts.get("best_epoch", 0)) * job.steps_per_epoch
@@ -295,8 +345,9 @@ class _Run:
             facts["held_out"] = " and ".join(sorted(set(held_out.values())))
         if stopped:
             facts["ended"] = stopped
+        encoder = encoder_with(self.parent, job.module.network) if isinstance(job, EncoderTeachJob) else None
         return Taught(
-            model=draft_model(self.parent, job.module.aggregator, self.lessons, step=best),
+            model=draft_model(self.parent, job.module.aggregator, self.lessons, step=best, encoder=encoder),
             parent=self.parent,
             lessons=self.lessons,
             config=self.config,
@@ -307,6 +358,8 @@ class _Run:
             held_out=held_out,
             retrained=self.retrain,
             warnings=tuple(self.warnings),
+            encoder=encoder,
+            seen=seen,
         )
 
 

@@ -29,6 +29,8 @@ from napari_mtlpath.viewer.docks.value_bar import ValueBar
 
 FIRST = (
     "mode",
+    "encoder_blocks",
+    "encoder_learning_rate",
     "balancer",
     "distillation",
     "distillation_weight",
@@ -107,8 +109,11 @@ class TeachForm(QWidget):
         return (self._task, *self._together.chosen) if self._task is not None else ()
 
     @property
-    def _is_shared(self) -> bool:
-        return self._settings is not None and self._settings.changes.get("mode") == "shared"
+    def _moves(self) -> dict[str, Any]:
+        """What of the settings lets old answers move."""
+        changes = self._settings.changes if self._settings is not None else {}
+        shared = changes.get("mode") == "shared"
+        return {"shared": shared, "encoder_blocks": changes.get("encoder_blocks", 0) if shared else 0}
 
     def _try(self, verb: Callable[[], object]) -> None:
         try:
@@ -180,7 +185,7 @@ class TeachForm(QWidget):
         phase, busy = view.phase, view.phase.busy
         model = session.slide_model is not None
         labels = self._labels and self._labels + self._together.labels
-        hint = start_hint(model=model, tasks=self._wanted, labels=labels, busy=busy, shared=self._is_shared)
+        hint = start_hint(model=model, tasks=self._wanted, labels=labels, busy=busy, **self._moves)
         self._hint.say(session.unteachable or hint)
         self._together.enable(not busy)
         self._start.setEnabled(not busy and model and self._labels > 0)

@@ -209,7 +209,7 @@ class OverlayLayers:
 
     def _on_teaching(self, view: "TeachingView") -> None:
         """Be ready to paint the first of the tasks that are taught, while the training is being prepared."""
-        if view.phase is TeachingPhase.PREPARING and view.tasks:
+        if view.phase is TeachingPhase.PREPARING and view.tasks and not view.encoder_blocks:
             with gui_span("prepare overlay"):
                 self.prepare(view.tasks[0])
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.teach_soak --events 500
 
-Each run is one viewer with the panel; it ends by closing the viewer, mostly in the middle of a training. Some runs
+Each run is one viewer with the panel; it ends by closing the viewer, mostly in the middle of a training. Now and then a
+second viewer is opened beside it, taught in, and closed. Some trainings train the encoder's last block, too. Some runs
 share a process. A run fails where it raises, leaves a thread behind, or a training is found in a state it cannot leave;
 a process that does not exit with 0 counts as a crash.
 """
@@ -40,7 +41,11 @@ WEIGHTS = {
     "discard": 3,
     "pan": 4,
     "overlay": 4,
+    "second viewer": 6,
 }
+ENCODER_SHARE = 0.15
+"""Of the trainings: those in which the encoder learns, too."""
+
 WORDS = "soak-run "
 
 
@@ -48,23 +53,31 @@ class Run:
     """One viewer that is treated badly."""
 
     def __init__(self, seed: int, home: Path) -> None:
-        import napari
-
-        from napari_mtlpath.viewer.binding import session_of
         from napari_mtlpath.zoo.load import load_model
 
         self.dice, self.home = random.Random(seed), home
         self.counts: Counter[str] = Counter()
-        self.viewer = napari.Viewer(show=True)
-        self.session = session_of(self.viewer)
         self.errors: list[str] = []
-        self.session.message.connect(lambda said: self.errors.append(said.text) if said.level == "error" else None)
-        self.viewer.window.add_plugin_dock_widget("napari-mtlpath", "Pathology panel")
         self.parent = load_model(MODEL, device="cpu")
         self.other = load_model(MODEL, device="cpu")
-        self.session.set_model(self.parent)
-        self.session.open_slide(slide_path(home, 0))
-        self.until(lambda: self.session.labels.place is not None and self.session.labels.ready)
+        self.viewer, self.session = self.opened(self.parent)
+        self.second: tuple[object, object] | None = None
+        self.seconds_model = load_model(MODEL, device="cpu")
+
+    def opened(self, model: object) -> tuple[object, object]:
+        """Open a viewer with the panel, a model and the first slide; return it and its session."""
+        import napari
+
+        from napari_mtlpath.viewer.binding import session_of
+
+        viewer = napari.Viewer(show=True)
+        session = session_of(viewer)
+        session.message.connect(lambda said: self.errors.append(said.text) if said.level == "error" else None)
+        viewer.window.add_plugin_dock_widget("napari-mtlpath", "Pathology panel")
+        session.set_model(model)
+        session.open_slide(slide_path(self.home, 0))
+        self.until(lambda: session.labels.place is not None and session.labels.ready)
+        return viewer, session
 
     def play(self, events: int) -> None:
         """Do so many random things, then close the viewer wherever the training is."""
@@ -77,6 +90,8 @@ class Run:
         if self.dice.random() < 0.7:
             self.do("start")
             self.pump(self.dice.uniform(0.0, 1.0))
+        if self.second is not None:
+            self.close_second()
         self.session.teaching.when_closed = WhenClosed.STOP
         self.counts[f"close while {self.session.teaching.view.phase}"] += 1
         self.viewer.close()
@@ -97,6 +112,7 @@ class Run:
             "switch model": lambda: self.session.set_model(self.dice.choice([self.parent, self.other])),
             "pan": self.pan,
             "overlay": lambda: self.session.set_overlay(task=self.dice.choice(self.session.tasks).name),
+            "second viewer": self.use_second,
         }
         self.counts[event] += 1
         try:
@@ -107,9 +123,37 @@ class Run:
                 raise
 
     def start(self) -> None:
-        """Start a short or a long training."""
+        """Start a short or a long training, or one of the encoder."""
         dice = self.dice
-        self.session.teaching.start({"steps": dice.choice([20, 60, 400]), "refresh_every": dice.choice([2, 10])})
+        settings = {"steps": dice.choice([20, 60, 400]), "refresh_every": dice.choice([2, 10])}
+        if dice.random() < ENCODER_SHARE:
+            self.counts["start with the encoder"] += 1
+            settings = {
+                "mode": "shared",
+                "encoder_blocks": 1,
+                "steps": dice.choice([2, 6]),
+                "refresh_every": 2,
+                "batch": 1,
+            }
+        self.session.teaching.start(settings)
+
+    def use_second(self) -> None:
+        """Open a second viewer and teach in it, or close it wherever its training is; the first goes on."""
+        if self.second is None:
+            self.second = self.opened(self.seconds_model)
+            self.second[1].teaching.start({"steps": 400, "refresh_every": 10})
+        else:
+            self.close_second()
+
+    def close_second(self) -> None:
+        """Close the second viewer and see that the first one is still there."""
+        viewer, session = self.second
+        self.second = None
+        self.counts[f"close the second while {session.teaching.view.phase}"] += 1
+        viewer.close()
+        self.until(lambda: session.closed)
+        if self.session.closed:
+            raise AssertionError("The first viewer's session ended with the second viewer.")
 
     def pan(self) -> None:
         """Look elsewhere."""

@@ -147,11 +147,10 @@ def guard_words(view: TeachingView) -> GuardWords | None:
 
 @dataclass(frozen=True, kw_only=True)
 class DeltaRow:
-    """How far one old task's answers moved, in words."""
+    """How far one old task's answers moved, in words: on average with the 95 % interval, and at most."""
 
     task: str
     mean: str
-    interval: str
     largest: str
 
 
@@ -162,9 +161,8 @@ def delta_rows(view: TeachingView) -> tuple[DeltaRow, ...]:
     return tuple(
         DeltaRow(
             task=title_of(view, name),
-            mean=f"{delta.mean:.3g}",
-            interval=f"{delta.low:.2g} to {delta.high:.2g}",
-            largest=f"{delta.largest:.3g}",
+            mean=f"{delta.mean:.2g} ({delta.low:.2g} to {delta.high:.2g})",
+            largest=f"{delta.largest:.2g}",
         )
         for name, delta in view.guard.deltas.items()
     )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from made_cells import SIDE, TYPES, made_cells
 
-from napari_mtlpath.encoders.load import load_encoder
+from napari_mtlpath.encoders.load import build_encoder, load_encoder
 from napari_mtlpath.nn.aggregators.mecds import MECDS
 from napari_mtlpath.samples import CELLS_FILE
 from napari_mtlpath.simulation.cells import CELL_TASKS, load_cells
@@ -16,6 +16,7 @@ from napari_mtlpath.simulation.smear_file import read_truth, truth_path, write_s
 from napari_mtlpath.tasks import Classification, Regression
 from napari_mtlpath.tiles.spec import TileSpec
 from napari_mtlpath.zoo.card import ModelCard
+from napari_mtlpath.zoo.own_encoder import TrainedEncoder
 from napari_mtlpath.zoo.save import save_model
 
 TILE_PX = 224
@@ -41,9 +42,9 @@ def write_cell_smear(path: Path, *, rows: int = 8, columns: int = 10, seed: int 
     return write_smear(path, large, smear), is_kind
 
 
-def write_ignorant_model(models: Path, name: str = "ignorant") -> str:
-    """Save a model that was never trained below a models folder and return its name."""
-    encoder = load_encoder("colour-stats")
+def write_ignorant_model(models: Path, name: str = "ignorant", *, own: TrainedEncoder | None = None) -> str:
+    """Save a model that was never trained below a models folder and return its name; it may carry its own encoder."""
+    encoder = load_encoder("colour-stats") if own is None else build_encoder(replace(own.card, folder=None))
     generator = torch.Generator().manual_seed(0)
     aggregator = MECDS.build(tasks=TASKS, features=encoder.features, options=OPTIONS, generator=generator)
     card = ModelCard(
@@ -61,7 +62,7 @@ def write_ignorant_model(models: Path, name: str = "ignorant") -> str:
         licence="BSD-3-Clause",
         slide_labels_only=True,
     )
-    save_model(models / "slide-models" / name, card, aggregator.state_dict())
+    save_model(models / "slide-models" / name, card, aggregator.state_dict(), encoder=own)
     return name
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from documented import IMAGES, difference, publish
 from PIL import Image
-from teaching_journey import Hand, label_by_clicks, write_cell_smear, write_ignorant_model
+from taught_world import tiny_encoder
+from teaching_journey import TILE_PX, Hand, label_by_clicks, write_cell_smear, write_ignorant_model
 
 from napari_mtlpath.folders import data_folder
 from napari_mtlpath.session.teaching_view import TeachingPhase
@@ -114,6 +115,70 @@ def test_a_newcomer_teaches_the_model_a_task_in_the_viewer(make_napari_viewer, q
     hand.binding.close()
     compare_pictures()
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("mtlpath-teaching")] == []
+
+
+@pytest.mark.gui
+def test_the_encoder_learns_too_every_task_changes_and_one_click_takes_it_back(
+    make_napari_viewer, qtbot, smear, isolated_folders
+):
+    path, is_kind = smear
+    write_ignorant_model(data_folder() / "models", own=tiny_encoder(TILE_PX))
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1280, 800)
+    _, panel = viewer.window.add_plugin_dock_widget("napari-mtlpath", "Pathology panel")
+    hand = Hand(viewer, panel, qtbot)
+    session, teaching = hand.session, hand.session.teaching
+    hand.until(lambda: hand.child("model-list").count() > 0)
+    hand.child("open-slide-form").open_path(str(path))
+    hand.until(lambda: hand.binding.slide_layer() is not None)
+    hand.child("model-list").setCurrentText("Colours, by chance")
+    hand.click("model-load")
+    hand.until(lambda: session.result is not None and session.result.complete)
+    hand.close_sections("slide", "model", "overlays", "gallery")
+    hand.click("task-new")
+    qtbot.keyClicks(hand.child("task-title"), "Eosinophils")
+    hand.click("task-make")
+    label_by_clicks(hand, is_kind, positives=4, negatives=6)
+    parent = session.model
+    hand.click("teach-advanced")
+    hand.until(lambda: panel.findChild(type(hand.child("teach-options")), "teach-setting-form") is not None)
+    assert not hand.child("teach-setting-encoder_blocks").isVisible()
+    hand.child("teach-setting-mode").setCurrentText("shared")
+    hand.until(hand.child("teach-setting-encoder_blocks").isVisible)
+    hand.child("teach-setting-encoder_blocks").setValue(2)
+    for setting, value in (("steps", 4), ("refresh_every", 2), ("batch", 1), ("encoder_learning_rate", 1e-3)):
+        hand.child(f"teach-setting-{setting}").setValue(value)
+    assert "every task's answers change on every slide" in hand.child("teach-hint").text()
+
+    def teach():
+        hand.click("teach-start")
+        hand.until(lambda: teaching.view.phase in (TeachingPhase.DONE, TeachingPhase.FAILED))
+        assert teaching.view.phase is TeachingPhase.DONE, teaching.view.problem
+        hand.until(lambda: hand.child("teach-guard-table").isVisible())
+        assert "every task answers anew" in hand.child("teach-guard-verdict").text()
+        assert [hand.child(f"teach-delta-{row}-0").text() for row in (1, 2)] == ["Dark cells", "Pink share"]
+        assert session.tasks == parent.tasks  # nothing is painted that was not computed with its own encoder
+
+    teach()
+    hand.show("taught-save")
+    hand.picture(PICTURES / "teach-encoder.png")
+    hand.click("taught-discard")
+    hand.until(lambda: not hand.child("teach-guard").isVisible())
+    assert session.model is parent
+
+    teach()
+    hand.click("taught-save")
+    hand.until(lambda: teaching.view.phase is TeachingPhase.SAVED)
+    saved = session.model
+    assert saved.encoder.digest != parent.encoder.digest
+    assert (saved.card.folder / "tile-encoders" / saved.card.encoder).is_dir()
+    hand.until(lambda: session.result is not None and session.result.model_digest == saved.digest)
+    hand.until(lambda: session.result.complete)
+    session.set_overlay(task="eosinophils")
+    hand.until(lambda: shown_task(viewer) == "eosinophils")
+    hand.click("taught-undo")
+    hand.until(lambda: session.model is parent)
+    hand.binding.close()
 
 
 def compare_pictures():

@@ -176,8 +176,8 @@ def test_the_shared_mode_shows_how_far_each_old_task_moved_and_rolls_back_in_one
     shown.until(lambda: shown.child("taught-save").isVisible())
     assert shown.child("taught-save").isEnabled()
     shown.until(lambda: shown.child("teach-guard-table").isVisible())
-    row = [shown.text(f"teach-delta-1-{column}") for column in range(4)]
-    assert row == ["Basophils", "0.0123", "0.005 to 0.02", "0.04"]
+    row = [shown.text(f"teach-delta-1-{column}") for column in range(3)]
+    assert row == ["Basophils", "0.012 (0.005 to 0.02)", "0.04"]
     shown.click("taught-discard")
     shown.until(lambda: not shown.child("teach-guard").isVisible())
 

@@ -1,14 +1,14 @@
 """The forgetting guard's verdict: a green line with the hash, or a red one, and how far each old task moved."""
 
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mtlpath.session.teaching_view import TeachingView
 from napari_mtlpath.session.teaching_words import delta_rows, guard_words
 from napari_mtlpath.viewer.docks.labels import PlainLabel, plain_tooltip
 from napari_mtlpath.viewer.docks.theme import verdict_colour
 
-HEADINGS = ("Old task", "Mean change", "95 % interval", "Largest")
+HEADINGS = ("Old task", "Moved (95 % interval)", "Largest")
 
 
 class GuardLine(QWidget):
@@ -40,11 +40,11 @@ class GuardLine(QWidget):
         if words is None:
             return
         self._good = words.good
-        self._verdict.say(f"{'✔' if words.good else '✖'} {words.text}")
+        self._verdict.say(f"{'✔' if words.good else '⚠' if view.shared else '✖'} {words.text}")
         self._verdict.setToolTip(plain_tooltip(words.details))
         self._paint()
         self._table.setVisible(bool(rows))
-        cells = tuple((row.task, row.mean, row.interval, row.largest) for row in rows)
+        cells = tuple((row.task, row.mean, row.largest) for row in rows)
         if cells != self._shown:
             self._shown = cells
             self._fill((HEADINGS, *cells) if cells else ())
@@ -69,15 +69,16 @@ class GuardLine(QWidget):
             for column, text in enumerate(row):
                 cell = PlainLabel(f"teach-delta-{number}-{column}", text, tooltip=_TIPS[column], strong=number == 0)
                 cell.setAlignment(Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight)
+                if column > 0:  # numbers stay whole; titles give way
+                    cell.setWordWrap(False)
+                    cell.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Preferred)
                 self._grid.addWidget(cell, number, column)
-        self._grid.setColumnStretch(0, 2)
-        for column in range(1, len(HEADINGS)):
-            self._grid.setColumnStretch(column, 1)
+        self._grid.setColumnStretch(0, 1)
 
 
 _TIPS = (
     "A task that the model had before.",
-    "How far its answer moved on average over the slides that the model has seen.",
-    "Where that mean lies with 95 % certainty (bootstrap over slides).",
+    "How far its answer moved on average over the slides that the model has seen, and where that mean lies with 95 % "
+    "certainty (bootstrap over slides).",
     "How far its answer moved on the slide where it moved most.",
 )

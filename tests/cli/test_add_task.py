@@ -140,7 +140,7 @@ def test_encoder_is_not_trained_on_slides_that_are_known_by_their_features_only(
         values = np.resize(bag.features, (len(bag.features), features))
         coords = bag.positions.astype(np.float64) * 56.0
         write_features(world / f"s{number}.h5", values, coords, extractor="tiny", tile_um=56.0, tile_px=32)
-    (world / "table.csv").write_text("PATIENT,FILENAME,Spotty\np0,s0,absent\np1,s1,present\n", encoding="utf-8")
+    (world / "table.csv").write_text("PATIENT,FILENAME,spotty\np0,s0,absent\np1,s1,present\n", encoding="utf-8")
     words = ["--mode", "shared", "--encoder-blocks", "1", "--features", world]
     result = add_task(world, "--labels", world / "table.csv", *words)
     assert result.exit_code == 1

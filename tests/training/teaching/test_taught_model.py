@@ -93,7 +93,7 @@ def test_full_disk_is_said_in_one_sentence_and_leaves_nothing(taught: Taught, tm
     def full(*_: object, **__: object) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("napari_mtlpath.zoo.save.write_weights", full)
+    monkeypatch.setattr("napari_mtlpath.zoo.model_folder.write_weights", full)
     with pytest.raises(OSError, match=r"could not be saved in .*: No space left on device\. Nothing was left behind"):
         save(taught, tmp_path / "longer")
     assert not [path for path in tmp_path.iterdir() if "longer" in path.name]

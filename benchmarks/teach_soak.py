@@ -243,8 +243,9 @@ def main() -> int:
             if result["errors"] or result["threads_left"]:
                 failures.append(result)
         if run.returncode != 0 or "Traceback" in run.stderr:
-            failures.append({"seed": started, "returncode": run.returncode, "stderr": run.stderr[-6000:]})
-            print(run.stderr[-6000:], flush=True)
+            kept = "".join(line for line in run.stderr.splitlines(True) if not line.startswith("Extension modules:"))
+            failures.append({"seed": started, "returncode": run.returncode, "stderr": kept[-20_000:]})
+            print(kept[-20_000:], flush=True)
             seeds = [seed for seed in batch if started is not None and seed > started and run.returncode != 0] + seeds
         print(f"{done} viewers, {sum(counts[event] for event in WEIGHTS)} events, {len(failures)} failures", flush=True)
     from benchmarks.harness import write_json

@@ -15,6 +15,7 @@ from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
 from napari_mtlpath.viewer.compilers import keep_compilers_apart
 from napari_mtlpath.viewer.docks.shortcuts import docks_open
+from napari_mtlpath.viewer.drawing_context import DrawingContext
 from napari_mtlpath.viewer.gui_time import gui_span
 from napari_mtlpath.viewer.handover import make_handover_safe
 from napari_mtlpath.viewer.layers.hover import HoverWords
@@ -88,6 +89,7 @@ class ViewerBinding:
         self._closed = False
         self._end: Mailbox[None] = Mailbox(lambda _: self.close())
         self._scale_bar_shown = False
+        self._drawing = DrawingContext(viewer)
         self.session = Session()
         self.bridge = Bridge(self.session)
         self.viewport = Viewport(viewer)

@@ -263,6 +263,18 @@ def test_layer_of_a_task_that_is_being_learned_waits_hidden_for_its_first_answer
     assert not layers_of_tasks(viewer)["basophils"].visible
 
 
+def test_layer_of_a_task_that_was_dropped_before_its_first_answer_goes(stage):
+    viewer, session, overlays = stage()
+    grid = grid_of(session.slide, 64.0)
+    session.result = result_of(heatmap(grid, np.ones(grid.shape)))
+    overlays.update()
+    overlays.prepare(Classification(name="eosinophils", title="Eosinophils"))
+    assert set(layers_of_tasks(viewer)) == {"basophils", "eosinophils"}
+    overlays.forget_unknown()
+    assert set(layers_of_tasks(viewer)) == {"basophils"}
+    assert session.overlay.visible  # it was not the user who deleted it
+
+
 def test_nothing_is_left_of_a_result_that_no_longer_holds(stage):
     viewer, session, overlays = stage()
     grid = grid_of(session.slide, 100.0)

@@ -106,6 +106,18 @@ class OverlayLayers:
         self._add(viewer, task, heatmap, where, replace(self._choice, task=task.name, visible=False))
         self._busy = False
 
+    def forget_unknown(self) -> None:
+        """Take the layers of tasks away that were dropped before they were answered."""
+        viewer, known = self._viewer(), {task.name for task in self._session.tasks}
+        if viewer is None or self._closed or self._session.result is None:
+            return
+        self._busy = True
+        for name in [name for name in self._heatmaps if name not in known]:
+            layer = self._heatmaps.pop(name).layer
+            if layer in viewer.layers:
+                viewer.layers.remove(layer)
+        self._busy = False
+
     def place(self) -> None:
         """Take the layers away: after a change of resolution the tiles are others, and their values come anew."""
         viewer = self._viewer()
@@ -212,6 +224,8 @@ class OverlayLayers:
         if view.phase is TeachingPhase.PREPARING and view.tasks and not view.encoder_blocks:
             with gui_span("prepare overlay"):
                 self.prepare(view.tasks[0])
+        elif view.phase in (TeachingPhase.IDLE, TeachingPhase.FAILED):
+            self.forget_unknown()
 
     def _on_removed(self, event: Any) -> None:  # noqa: ANN401 - napari's events are not typed
         if self._busy or self._closed:

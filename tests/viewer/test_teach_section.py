@@ -13,7 +13,9 @@ from teaching_fakes import NEW_TASK, FakeTraining, fake_guard, grown, parent_mod
 from napari_mtlpath.review.task_draft import TaskDraft, TaskKind
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.session.teaching import WhenClosed
-from napari_mtlpath.session.teaching_view import TeachingPhase
+from napari_mtlpath.session.teaching_view import TeachingPhase, TeachingView
+from napari_mtlpath.session.teaching_words import delta_rows
+from napari_mtlpath.training.teaching.guard import Delta, GuardResult
 from napari_mtlpath.viewer.docks.teach_section import TeachForm
 
 pytestmark = pytest.mark.gui
@@ -180,6 +182,15 @@ def test_the_shared_mode_shows_how_far_each_old_task_moved_and_rolls_back_in_one
     assert row == ["Basophils", "0.012 (0.005 to 0.02)", "0.04"]
     shown.click("taught-discard")
     shown.until(lambda: not shown.child("teach-guard").isVisible())
+
+
+def test_how_far_a_task_moved_on_one_slide_has_no_interval():
+    delta = Delta(mean=0.0123, low=0.0123, high=0.0123, largest=0.0123)
+    guard = GuardResult(
+        identical=False, before="a", after="b", weights_before="a", weights_after="b", bags=1, deltas={"x": delta}
+    )
+    (row,) = delta_rows(TeachingView(guard=guard))
+    assert row.mean == "0.012 (one slide)"
 
 
 def test_old_tasks_stand_by_their_titles_in_the_key_of_the_curves(bench):

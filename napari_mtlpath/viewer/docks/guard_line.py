@@ -68,17 +68,19 @@ class GuardLine(QWidget):
         for number, row in enumerate(rows):
             for column, text in enumerate(row):
                 cell = PlainLabel(f"teach-delta-{number}-{column}", text, tooltip=_TIPS[column], strong=number == 0)
-                cell.setAlignment(Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight)
-                if column > 0:  # numbers stay whole; titles give way
+                if column > 0:  # numbers stay whole, in a line of their own below the title
                     cell.setWordWrap(False)
                     cell.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Preferred)
-                self._grid.addWidget(cell, number, column)
+                    cell.setAlignment(Qt.AlignmentFlag.AlignRight)
+                    self._grid.addWidget(cell, 2 * number + 1, column - 1)
+                else:
+                    self._grid.addWidget(cell, 2 * number, 0, 1, 2)
         self._grid.setColumnStretch(0, 1)
 
 
 _TIPS = (
     "A task that the model had before.",
     "How far its answer moved on average over the slides that the model has seen, and where that mean lies with 95 % "
-    "certainty (bootstrap over slides).",
+    "certainty (bootstrap over slides; one slide says nothing of others).",
     "How far its answer moved on the slide where it moved most.",
 )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_mtlpath.inference.desk import LONGEST_WAIT, Desk, ReadTile, Standing
 from napari_mtlpath.inference.encode import compute_threads
+from napari_mtlpath.inference.freed_memory import keep_freed_memory
 from napari_mtlpath.inference.inputs import AnalysedSlide
 from napari_mtlpath.inference.live_report import LiveReport, LiveState
 from napari_mtlpath.inference.pace import BatchSizer, Throttle, Throughput
@@ -108,6 +109,8 @@ class LiveCycle(ABC):
 
     def infer(self) -> None:
         """Think, answer and report until the desk is halted: what the inference thread does."""
+        if self._device.type == "cpu":
+            keep_freed_memory()
         with compute_threads(self._device):
             self._report()
             self._prepare()

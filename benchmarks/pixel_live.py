@@ -1,12 +1,13 @@
 """Live segmentation of the visible field: our time against the network's own forward passes over the same tiles.
 
-    python -m benchmarks.pixel_live [--slide PATH] [--model NAME] [--tile 128] [--rounds 3]
+    python -m benchmarks.pixel_live [--slide PATH] [--model NAME] [--tile 128] [--rounds 3] [--attention]
 
 A slide model of pixels looks at a field of 1,500 x 1,500 px of a real slide. Ours: from the moment of the look until
 every tile in view is answered, blended, counted and in memory, as in the viewer, with reading, overlap and everything
 else. The limit: the network alone over the same windows, already read, in batches of 16, on as many threads as the live
-analysis gives it. Without ``--model`` the network is a CTAN on a ResNet-18 with random weights: weights do not change
-the time. Where the machine is shared, trust the CPU ratio; wall time counts the neighbours too.
+analysis gives it. With ``--attention`` somebody looks at maps of attention, and both sides make them; without, neither
+does. Without ``--model`` the network is a CTAN on a ResNet-18 with random weights: weights do not change the time.
+Where the machine is shared, trust the CPU ratio; wall time counts the neighbours too.
 """
 
 import argparse
@@ -59,7 +60,7 @@ def random_model(folder: Path, *, tile_px: int, mpp: float) -> Any:
     return load_pixel_model(folder / "random", device="cpu")
 
 
-def live(slide: Any, model: Any, field: tuple[float, float, float, float]) -> dict[str, float]:
+def live(slide: Any, model: Any, field: tuple[float, float, float, float], *, attention: bool) -> dict[str, float]:
     """Return wall and CPU seconds from the look until all of the field is known, and how many windows it took."""
     ready, known, last = threading.Event(), threading.Event(), []
     inside = lattice_for(slide, model).grid.tiles_in(*field).tolist()
@@ -71,11 +72,13 @@ def live(slide: Any, model: Any, field: tuple[float, float, float, float]) -> di
         if report.result is None or report.result.painting is None:
             return
         # Every tile of the view is answered, and no seam waits for a neighbour.
-        painted = report.result.tiles_known >= report.tiles_known and not report.result.painting.maps.unfinished(inside)
+        shown = report.result.painting.attention if attention else report.result.painting.maps
+        painted = shown.known.sum() >= report.tiles_known and not shown.unfinished(inside)
         if report.visible_known >= report.visible_total > 0 and painted:
             known.set()
 
     analysis = PixelAnalysis(slide, model, on_report=hear, idle_after=1e9)
+    analysis.explain(attention)
     ready.wait()
     began, cpu = time.perf_counter(), time.process_time()
     analysis.look_at(*field)
@@ -85,21 +88,21 @@ def live(slide: Any, model: Any, field: tuple[float, float, float, float]) -> di
     return spent
 
 
-def forward(model: Any, windows: np.ndarray, tiles: int) -> dict[str, float]:
+def forward(model: Any, windows: np.ndarray, tiles: int, *, attention: bool) -> dict[str, float]:
     """Return wall and CPU seconds of the network alone over so many windows."""
     with compute_threads(model.device), torch.inference_mode():
         batches = [torch.from_numpy(windows[first : first + BATCH]) for first in range(0, len(windows), BATCH)]
-        model.network(batches[0], explain=True)
+        model.network(batches[0], explain=attention)
         began, cpu = time.perf_counter(), time.process_time()
         done = 0
         while done < tiles:
             batch = batches[(done // BATCH) % len(batches)][: tiles - done]
-            model.network(batch, explain=True)
+            model.network(batch, explain=attention)
             done += len(batch)
         return {"wall": time.perf_counter() - began, "cpu": time.process_time() - cpu}
 
 
-def measure(path: Path, *, model_name: str | None, tile_px: int, rounds: int) -> None:
+def measure(path: Path, *, model_name: str | None, tile_px: int, rounds: int, attention: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         slide = open_slide(path)
         mpp = slide.resolution.mpp
@@ -119,8 +122,8 @@ def measure(path: Path, *, model_name: str | None, tile_px: int, rounds: int) ->
         for _ in range(rounds):
             slide.close()
             slide = open_slide(path, cache=TileCache())  # nothing decoded yet
-            ours = live(slide, model, field)
-            limit = forward(model, windows, int(ours["tiles"]))
+            ours = live(slide, model, field, attention=attention)
+            limit = forward(model, windows, int(ours["tiles"]), attention=attention)
             runs.append({"ours": ours, "limit": limit})
             print(f"ours {ours}  network {limit}")
         slide.close()
@@ -134,7 +137,7 @@ def measure(path: Path, *, model_name: str | None, tile_px: int, rounds: int) ->
         for clock, ratio in ratios.items()
     ]
     print(*goals, sep="\n")
-    write_json("pixel_live", goals=goals, runs=runs, overlap=overlap, slide=path.name)
+    write_json("pixel_live", goals=goals, runs=runs, overlap=overlap, slide=path.name, attention=attention)
 
 
 if __name__ == "__main__":
@@ -143,6 +146,7 @@ if __name__ == "__main__":
     parser.add_argument("--model")
     parser.add_argument("--tile", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--attention", action="store_true")
     given = parser.parse_args()
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    measure(given.slide, model_name=given.model, tile_px=given.tile, rounds=given.rounds)
+    measure(given.slide, model_name=given.model, tile_px=given.tile, rounds=given.rounds, attention=given.attention)

@@ -79,6 +79,7 @@ class ColourModel:
         self.digest = f"{name}-{frayed}-{tile_px}"
         self.is_packaged = True
         self.tiles_answered = 0
+        self.asked = []
         self._frayed = frayed
         self._delay = delay
 
@@ -90,11 +91,12 @@ class ColourModel:
     def tile(self):
         return self.card.tile
 
-    def answer(self, tiles):
+    def answer(self, tiles, *, wanted=None, attention=True):
         assert tiles.dtype == np.uint8
         assert tiles.shape[1:] == (self.tile.tile_px, self.tile.tile_px, 3)
         time.sleep(self._delay * len(tiles))
         self.tiles_answered += len(tiles)
+        self.asked.append((len(tiles), wanted is None or len(wanted) > 0, attention))
         green = tiles[..., 1].astype(np.float32)
         if self._frayed:
             size = (1, 2 * self._frayed + 1, 2 * self._frayed + 1)
@@ -103,14 +105,15 @@ class ColourModel:
         nucleus = 1 / (1 + np.exp(-(80 - green) / 4))
         glass = 1 / (1 + np.exp(-(green - 180) / 4))
         parts = np.stack([glass, np.maximum(1 - glass - nucleus, 0), nucleus], axis=1)
-        names = {task.name for task in self.tasks}
+        known = {task.name for task in self.tasks}
+        names = known if wanted is None else known.intersection(wanted)
         pixels = {"cell_parts": parts / parts.sum(axis=1, keepdims=True), "darkness": darkness[:, None]}
         share = darkness.mean(axis=(1, 2))[:, None]
         whole = {"has_nucleus": 40 * (nucleus.mean(axis=(1, 2))[:, None] - 0.05), "dark_share": share}
         return PixelAnswer(
             pixels={name: each.astype(np.float32) for name, each in pixels.items() if name in names},
             tiles={name: each.astype(np.float32) for name, each in whole.items() if name in names},
-            attention={"cell_parts": darkness.astype(np.float32)} if "cell_parts" in names else {},
+            attention={"cell_parts": darkness.astype(np.float32)} if attention and "cell_parts" in known else {},
         )
 
 

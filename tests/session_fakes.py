@@ -162,6 +162,9 @@ class FakeAnalysis:
     def preview(self, model):
         self.calls.append(("preview", model))
 
+    def explain(self, wanted):
+        self.calls.append(("explain", wanted))
+
     def pause(self):
         self.calls.append("pause")
 

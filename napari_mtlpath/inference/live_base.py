@@ -57,6 +57,7 @@ class TiledAnalysis(ABC):
         self._closed = threading.Event()
         self._view: View | None = None
         self._paused = False
+        self._explaining = False
         self._threads: list[threading.Thread] = []
 
     @abstractmethod
@@ -85,6 +86,12 @@ class TiledAnalysis(ABC):
         self._view = (float(y0), float(x0), float(y1), float(x1))
         if self._desk.look_at(self._view):
             self._cycle.moved = True
+
+    def explain(self, wanted: bool) -> None:
+        """Say whether maps of attention are looked at: an analysis that makes them for that alone makes them then."""
+        self._explaining = wanted
+        self._cycle.explaining = wanted
+        self._desk.wake()
 
     def pause(self) -> None:
         """Finish the batch at hand and wait."""
@@ -127,6 +134,7 @@ class TiledAnalysis(ABC):
         if self._view is not None:
             self._desk.look_at(self._view)
         self._cycle = cycle = self._new_cycle(self._desk)
+        cycle.explaining = self._explaining
         desk = self._desk
         self._threads.append(start_thread("mtlpath-inference", cycle.infer, on_failure=cycle.fail))
         for number in range(self._readers):

@@ -44,6 +44,8 @@ class LiveCycle(ABC):
     ----------
     moved
         Set when a new view arrived: the next batch is a quick one.
+    explaining
+        Whether maps of attention are looked at.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class LiveCycle(ABC):
         clock: Callable[[], float],
     ) -> None:
         self.moved = False
+        self.explaining = False
         self._slide = slide
         self._desk = desk
         self._device = device
@@ -95,6 +98,10 @@ class LiveCycle(ABC):
         """Remember tiles that could not be read; may be none."""
 
     @abstractmethod
+    def _heed(self) -> None:
+        """Take up whether attention is looked at."""
+
+    @abstractmethod
     def _judge_known(self, standing: Standing, judge: object) -> SlideResult | None:
         """Answer for the tiles known so far; None where that judge cannot."""
 
@@ -115,6 +122,7 @@ class LiveCycle(ABC):
             self._report()
             self._prepare()
             while not self._desk.halted:
+                self._heed()
                 tiles = self._desk.wait_for_tiles(self._sizer.size, self._patience())
                 if self._desk.take_restart():
                     self._result, self._aggregated = None, (0, 0, self._judging())

@@ -113,6 +113,9 @@ class LiveRun(LiveCycle):
             except FeatureStoreError as error:
                 self._lose_store(error)
 
+    def _heed(self) -> None:
+        """Nothing to do: a slide model's attention comes with its answers."""
+
     def _judging(self) -> object:
         return self._judge
 

@@ -62,6 +62,7 @@ class AnalysisKeeper:
         self._token = 0
         self._rect: Rect | None = None
         self._preview: SlideModel | None = None
+        self._explaining = False
         self._paused = False
         self._closed = False
 
@@ -119,6 +120,13 @@ class AnalysisKeeper:
         if live is not None:
             live.preview(model)
 
+    def explain(self, wanted: bool) -> None:
+        """Tell the analysis, now or when it starts, whether maps of attention are looked at."""
+        with self._lock:
+            changed, self._explaining = wanted is not self._explaining, wanted
+            if changed and self._live is not None:
+                self._live.explain(wanted)
+
     def pause(self) -> None:
         """Hold the analysis after the batch that it is at."""
         self._paused = True
@@ -166,6 +174,8 @@ class AnalysisKeeper:
             stale = token != self._token
             if not stale:
                 self._live, preview = live, self._preview
+                if self._explaining:
+                    live.explain(True)
         if stale:
             live.close(timeout=CLOSING_SECONDS)
             return

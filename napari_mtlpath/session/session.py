@@ -12,7 +12,7 @@ from napari_mtlpath.session.labelling import Labelling
 from napari_mtlpath.session.messages import Level, Message, standing_notice
 from napari_mtlpath.session.opening import open_file
 from napari_mtlpath.session.outbox import Outbox
-from napari_mtlpath.session.overlay import OverlayChoice, OverlayMemory
+from napari_mtlpath.session.overlay import OverlayChoice, OverlayKind, OverlayMemory
 from napari_mtlpath.session.scale import typed_resolution, user_name
 from napari_mtlpath.session.state import SessionState
 from napari_mtlpath.session.teaching import Teaching
@@ -310,6 +310,7 @@ class Session(SessionState):
     def _show(self, overlay: OverlayChoice) -> None:
         if overlay != self._overlay:
             self._overlay = overlay
+            self._keeper.explain(overlay.visible and overlay.kind is OverlayKind.CROSS_TASK)
             self._outbox.post(self.overlay_changed, overlay)
 
     def _fail(self, token: int, text: str) -> None:

@@ -1,6 +1,6 @@
 """A pixel model that is ready to use: network and card on one device."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -86,7 +86,9 @@ class PixelModel:
         self._place(pick_device(device))
         return self
 
-    def answer(self, tiles: UInt8[NDArray, "tile y x 3"], *, attention: bool = True) -> PixelAnswer:
+    def answer(
+        self, tiles: UInt8[NDArray, "tile y x 3"], *, wanted: Collection[str] | None = None, attention: bool = True
+    ) -> PixelAnswer:
         """Answer about tiles on the model's device.
 
         Parameters
@@ -94,6 +96,8 @@ class PixelModel:
         tiles
             uint8 RGB. The network takes other sizes than ``tile.tile_px``, too (from 32 pixels), at the same microns
             per pixel; answers about whole tiles are then about that larger or smaller area, which it was not made for.
+        wanted
+            Names of the tasks to answer; None for all.
         attention
             Whether attention masks are wanted, too.
 
@@ -114,10 +118,10 @@ class PixelModel:
             )
         batch = torch.from_numpy(np.ascontiguousarray(tiles)).to(self.device, non_blocking=True)
         with torch.inference_mode():
-            said = self.network(batch, explain=attention)
+            said = self.network(batch, wanted=wanted, explain=attention)
             pixels: dict[str, NDArray] = {}
             whole: dict[str, NDArray] = {}
-            for task in self.tasks:
+            for task in (task for task in self.tasks if task.name in said.tasks):
                 values = said.tasks[task.name].float()
                 if isinstance(task, Segmentation):
                     values = values.softmax(dim=1)

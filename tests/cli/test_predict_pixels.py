@@ -154,6 +154,7 @@ def test_contours_lie_on_the_cells_that_are_drawn(tmp_path: Path) -> None:
             maps, unreadable = end.value
             break
     assert unreadable == 0
+    assert not any(attention for *_, attention in model.asked)  # no file shows it
     provenance = provenance_now(
         slide=slide.name, slide_fingerprint="d", model="colours", model_digest="1", parameters={}
     )

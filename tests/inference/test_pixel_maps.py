@@ -14,7 +14,7 @@ from napari_mtlpath.inference.pixels.answering import answer, planes_for, read_w
 from napari_mtlpath.inference.pixels.blend import fading
 from napari_mtlpath.inference.pixels.lattice import Lattice, core_pixels
 from napari_mtlpath.inference.pixels.maps import PixelMaps
-from napari_mtlpath.inference.pixels.painting import PaintKind, PixelPainting
+from napari_mtlpath.inference.pixels.painting import PaintKind, PixelPainting, bytes_at
 from napari_mtlpath.inference.pixels.plan import pixel_plan
 from napari_mtlpath.inference.pixels.summing import summed_up
 from napari_mtlpath.inference.pixels.window_file import WindowFile
@@ -115,8 +115,8 @@ def test_tissue_at_the_right_and_lower_edge_is_found_and_answered(tmp_path):
     add(maps, slide, model, plan.indices.tolist())
     painting = PixelPainting(maps=maps, version=1)
     assert painting.words_at("darkness", PaintKind.PREDICTION, 299, 409) != "not analysed"
-    assert painting.bytes_at(300, 409) is None
-    assert painting.bytes_at(299, 410) is None
+    assert bytes_at(maps, 300, 409) is None
+    assert bytes_at(maps, 299, 410) is None
     maps.close()
 
 

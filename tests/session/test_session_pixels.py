@@ -60,6 +60,38 @@ def test_a_pixel_model_is_analysed_painted_and_pointed_at(session, path):
     assert sum(shares) == pytest.approx(1.0)
 
 
+def test_attention_is_computed_when_its_overlay_is_chosen_and_shows_its_progress(session, path):
+    model = ColourModel(tile_px=64, delay=0.02)
+    session.attach_slide(open_slide(path))
+    session.set_model(model)
+    session.look_at((0.0, 0.0, 300.0, 400.0))
+    until(lambda: session.report is not None and session.report.state == "complete")
+    assert sum(attention for *_, attention in model.asked) == 1  # the blank tiles at the beginning
+    heard, grid = [], session.result.painting.maps.lattice.grid
+    y, x = (place + grid.side // 2 for place in grid.corner(int(np.flatnonzero(session.result.painting.maps.known)[0])))
+    session.report_changed.connect(heard.append)
+
+    session.set_overlay(kind="cross-task", visible=False)
+    session.settle(PATIENCE)
+    assert sum(attention for *_, attention in model.asked) == 1  # nobody sees it
+    assert words_under(session.result, session.overlay, None, y, x) == "not analysed"
+    session.set_overlay(visible=True)
+    until(lambda: any(report.state == "running" and report.tiles_known < report.tiles_total for report in heard))
+    until(lambda: session.report.state == "complete" and session.report.tiles_known == session.report.tiles_total)
+    until(lambda: words_under(session.result, session.overlay, None, y, x).startswith("0."))
+    assert session.overlay.kind is OverlayKind.CROSS_TASK
+
+    asked, other = len(model.asked), ColourModel(tile_px=64, name="other")
+    session.set_overlay(kind="classes")
+    session.set_overlay(kind="cross-task")
+    session.set_model(other)  # looked at from its first tile on
+    until(lambda: session.result is not None and session.result.complete and session.result.model_name == "other")
+    assert all(attention for *_, attention in other.asked)
+    session.set_model(model)
+    until(lambda: session.result is not None and session.result.complete and session.result.model_name != "other")
+    assert len(model.asked) == asked
+
+
 def test_nothing_can_be_taught_to_a_pixel_model_and_one_sentence_says_so(session):
     assert session.unteachable == ""
     session.set_model(ColourModel())

@@ -14,6 +14,7 @@ from napari_mtlpath.inference.pixels.answering import answer, planes_for, read_w
 from napari_mtlpath.inference.pixels.maps import PixelMaps
 from napari_mtlpath.inference.pixels.painting import PixelPainting
 from napari_mtlpath.inference.pixels.plan import pixel_plan
+from napari_mtlpath.inference.pixels.planes import Planes
 from napari_mtlpath.inference.pixels.window_file import WindowFile
 from napari_mtlpath.session.overlay import OverlayChoice
 from napari_mtlpath.viewer.class_colours import COLOURS, class_table
@@ -29,10 +30,10 @@ from napari_mtlpath.viewer.layers.slide_layer import slide_layer_data
 CLASSES = OverlayChoice(task="cell_parts", kind="classes", opacity=1.0)
 
 
-def analysed(slide, folder, *, indices=None, budget=2**28, model=None):
-    """Return the maps of a slide, all of it analysed or some tiles."""
-    model = model or ColourModel()
-    plan, planes = pixel_plan(slide, model), planes_for(model)
+def analysed(slide, folder, *, indices=None, budget=2**28, layout=Planes.answers.fget):
+    """Return the maps of a slide, all of it analysed or some tiles: of its answers, or of what `layout` makes."""
+    model = ColourModel()
+    plan, planes = pixel_plan(slide, model), layout(planes_for(model))
     file = WindowFile.fleeting(folder, key=plan.key, lattice=plan.lattice, planes=planes)
     maps = PixelMaps(plan.lattice, planes, file=file, budget=budget)
     known = plan.indices.tolist() if indices is None else indices
@@ -42,8 +43,14 @@ def analysed(slide, folder, *, indices=None, budget=2**28, model=None):
     return maps
 
 
-def painting_of(maps):
-    return PixelPainting(maps=maps, version=maps.version)
+def attended(slide, folder, **some):
+    """Return the maps of attention of a slide."""
+    return analysed(slide, folder, layout=Planes.explanations.fget, **some)
+
+
+def painting_of(maps, attention=None):
+    later = attention.version if attention is not None else 0
+    return PixelPainting(maps=maps, attention=attention, version=maps.version + later)
 
 
 def pixel_layer(maps, mpp, choice=CLASSES, task=PARTS):
@@ -81,7 +88,7 @@ def _maps_at(tmp_path_factory, mpp):
 def test_every_level_shows_the_same_picture_at_half_the_size(tmp_path):
     slide = DrawnSlide(height=640, width=640)
     maps = analysed(slide, tmp_path)
-    picture = PixelPicture(maps, PixelLook(plane=maps.planes.first("darkness"), table=_grey()))
+    picture = PixelPicture(PixelLook(maps=maps, plane=maps.planes.first("darkness"), table=_grey()))
     whole = [picture.compose(level, Box(0, height, 0, width)) for level, (height, width) in enumerate(picture.levels)]
     for level, (height, width) in enumerate(picture.levels):
         assert (height << level, width << level) == picture.levels[0]
@@ -94,7 +101,7 @@ def test_every_level_shows_the_same_picture_at_half_the_size(tmp_path):
 
 def test_nothing_is_painted_beyond_the_slide(tmp_path):
     maps = analysed(DrawnSlide(height=300, width=410), tmp_path)  # cores of 32 pixels, one level-0 pixel each
-    picture = PixelPicture(maps, PixelLook(plane=maps.planes.first("darkness"), table=_grey()))
+    picture = PixelPicture(PixelLook(maps=maps, plane=maps.planes.first("darkness"), table=_grey()))
     for level in range(5):
         shown = picture.compose(level, Box(0, picture.levels[level][0], 0, picture.levels[level][1]))[..., 3] > 0
         rows, columns = -(-300 // 2**level), -(-410 // 2**level)
@@ -112,7 +119,7 @@ def _grey():
 
 def test_what_is_not_analysed_is_see_through_at_every_level(tmp_path):
     maps = analysed(DrawnSlide(), tmp_path, indices=[24, 25, 46])
-    picture = PixelPicture(maps, PixelLook(plane=maps.planes.first("darkness"), table=_grey()))
+    picture = PixelPicture(PixelLook(maps=maps, plane=maps.planes.first("darkness"), table=_grey()))
     for level, (height, width) in enumerate(picture.levels):
         shown = picture.compose(level, Box(0, height, 0, width))[..., 3] > 0
         side = maps.lattice.core_px >> level
@@ -126,7 +133,9 @@ def test_an_overview_stands_in_for_a_core_that_memory_let_go_of_until_it_is_back
     import threading
 
     maps = analysed(DrawnSlide(), tmp_path, budget=600_000)
-    picture = PixelPicture(maps, PixelLook(plane=maps.planes.labels("cell_parts"), table=class_table(3, dark=True)))
+    picture = PixelPicture(
+        PixelLook(maps=maps, plane=maps.planes.labels("cell_parts"), table=class_table(3, dark=True))
+    )
     gone = next(index for index in range(len(maps.lattice.grid)) if maps.core(index, 0) is None)
     side = maps.lattice.core_px
     row, column = maps.lattice.grid.row_column(gone)
@@ -144,8 +153,8 @@ def test_an_overview_stands_in_for_a_core_that_memory_let_go_of_until_it_is_back
 
 def test_contours_run_along_the_inside_of_regions_and_nowhere_else(tmp_path):
     maps = analysed(DrawnSlide(height=320, width=320), tmp_path)
-    look = PixelLook(plane=maps.planes.labels("cell_parts"), table=class_table(3, dark=True), contours=True)
-    picture = PixelPicture(maps, look)
+    look = PixelLook(maps=maps, plane=maps.planes.labels("cell_parts"), table=class_table(3, dark=True), contours=True)
+    picture = PixelPicture(look)
     height, width = picture.levels[0]
     labels = np.block(
         [[maps.blended(row * 10 + column)[look.plane] for column in range(10)] for row in range(10)]
@@ -223,9 +232,10 @@ def layers_of_pixels(viewer):
 
 
 @pytest.mark.gui
-def test_one_layer_follows_task_kind_class_and_theme(stage):
+def test_one_layer_follows_task_kind_class_and_theme(stage, tmp_path):
     viewer, session, _, pixels, maps = stage
-    session.result = Result(painting_of(maps))
+    attention = attended(DrawnSlide(), tmp_path, indices=[0])
+    session.result = Result(painting_of(maps, attention))
     pixels.update()
     (layer,) = layers_of_pixels(viewer)
     assert (layer.name, layer.rgb, tuple(layer.units)) == ("Cell parts: classes", True, tuple(viewer.layers[0].units))
@@ -252,6 +262,15 @@ def test_one_layer_follows_task_kind_class_and_theme(stage):
     session.set_overlay(task="cell_parts", kind="cross-task")
     pixels.update()
     assert (layer.visible, layer.name) == (True, "Cell parts: cross-task")
+    side = maps.lattice.core_px
+    shown = np.asarray(layer.data[0][: 2 * side, : 2 * side])[..., 3] > 0
+    assert shown[:side, :side].mean() > 0.9  # what is lightest is clear
+    assert not shown[side:].any()
+    assert not shown[:, side:].any()  # answered, but nobody has looked at its attention yet
+    dark = round(maps.lattice.step * 31 * 0.5, 3)
+    assert pixels.shown.words_at((dark, dark)).startswith("Cell parts: cross-task: 0.")
+    assert pixels.shown.words_at((dark, 4 * dark)) == "Cell parts: cross-task: not analysed"
+    attention.close()
 
 
 @pytest.mark.gui

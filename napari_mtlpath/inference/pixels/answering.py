@@ -29,7 +29,7 @@ def planes_for(model: AnsweringModel) -> Planes:
 
 
 def answer(model: AnsweringModel, planes: Planes, tiles: Sequence[NDArray[np.uint8]], *, size: int) -> Answered:
-    """Answer for tiles in batches of `size`, halved each time the memory does not suffice.
+    """Answer for tiles what `planes` hold, in batches of `size`, halved each time the memory does not suffice.
 
     Raises
     ------
@@ -39,12 +39,14 @@ def answer(model: AnsweringModel, planes: Planes, tiles: Sequence[NDArray[np.uin
         If an answer is not finite.
     """
     windows, numbers = [], []
+    wanted = [task.name for task in planes.tasks]
     first = 0
     while first < len(tiles):
         batch = tiles[first : first + size]
         try:
             # A tile alone is not doubled, as for encoders: what may differ in its last bit is rounded to bytes here.
-            said = model.answer(np.stack(batch))
+            stacked = np.stack(batch)
+            said = model.answer(stacked, wanted=wanted, attention=bool(planes.attentive))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -55,7 +57,7 @@ def answer(model: AnsweringModel, planes: Planes, tiles: Sequence[NDArray[np.uin
                 ) from error
             size = len(batch) // 2
             continue
-        windows.append(planes.bytes_of(said))
+        windows.append(planes.bytes_of(said, shape=stacked.shape[:3]))
         numbers.append(planes.logits_of(said))
         first += len(batch)
     return Answered(windows=np.concatenate(windows), numbers=np.concatenate(numbers), size=size)

@@ -1,5 +1,6 @@
 """What the analysis of pixels needs of a model: so that it can be tested with one whose answer is known."""
 
+from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -31,5 +32,7 @@ class AnsweringModel(Protocol):
     def digest(self) -> str:
         """SHA-256 over weights and card."""
 
-    def answer(self, tiles: NDArray[np.uint8]) -> PixelAnswers:
-        """Answer for RGB tiles [tile, y, x, 3]."""
+    def answer(
+        self, tiles: NDArray[np.uint8], *, wanted: Collection[str] | None = None, attention: bool = True
+    ) -> PixelAnswers:
+        """Answer for RGB tiles [tile, y, x, 3]: the tasks that are wanted (None: all), with or without attention."""

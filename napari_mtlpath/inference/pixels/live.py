@@ -16,13 +16,14 @@ from napari_mtlpath.inference.inputs import AnalysedSlide
 from napari_mtlpath.inference.live_base import IDLE_SECONDS, TiledAnalysis
 from napari_mtlpath.inference.live_cycle import LiveCycle
 from napari_mtlpath.inference.live_report import LiveReport
-from napari_mtlpath.inference.pixels.answering import answer, planes_for, read_window, short_of_memory
+from napari_mtlpath.inference.pixels.answering import Answered, answer, planes_for, read_window, short_of_memory
 from napari_mtlpath.inference.pixels.inputs import AnsweringModel
-from napari_mtlpath.inference.pixels.maps import BUDGET_BYTES, PixelMaps
+from napari_mtlpath.inference.pixels.maps import BUDGET_BYTES
 from napari_mtlpath.inference.pixels.plan import PixelPlan, lattice_for, pixel_plan
+from napari_mtlpath.inference.pixels.planes import Planes
 from napari_mtlpath.inference.pixels.shelf import MapsShelf
+from napari_mtlpath.inference.pixels.slide_maps import SlideMaps
 from napari_mtlpath.inference.pixels.summing import summed_up
-from napari_mtlpath.inference.pixels.window_file import WindowFile
 from napari_mtlpath.inference.plan import check_unchanged
 from napari_mtlpath.inference.results import SlideResult
 
@@ -159,7 +160,9 @@ class PixelCycle(LiveCycle):
         self._lattice = lattice_for(slide, model)
         self._keeping = keeping
         self._plan: PixelPlan | None = None
-        self._maps: PixelMaps | None = None
+        self._maps: SlideMaps | None = None
+        self._explains = False
+        self._unreadable: list[int] = []
         self._forgotten = False
         self._summed = float("-inf")
         # Blending, counting and writing go on beside the network, which is at the next batch by then.
@@ -190,41 +193,59 @@ class PixelCycle(LiveCycle):
         self._maps = (shelf.take(plan) if shelf is not None else None) or self._new_maps(plan)
         if self._forgotten:
             self._maps.close()
+        self._explains = self._to_explain()
         self._open(plan)
 
-    def _new_maps(self, plan: PixelPlan) -> PixelMaps:
-        planes = planes_for(self._model)
-        folder = cache_folder() / WINDOWS_FOLDER
-        file = WindowFile.fleeting(folder, key=plan.key, lattice=plan.lattice, planes=planes)
-        return PixelMaps(plan.lattice, planes, file=file, budget=self._keeping.budget)
+    def _new_maps(self, plan: PixelPlan) -> SlideMaps:
+        folder, planes = cache_folder() / WINDOWS_FOLDER, planes_for(self._model)
+        return SlideMaps.fleeting(
+            folder, key=plan.key, lattice=plan.lattice, planes=planes, budget=self._keeping.budget
+        )
 
     def _start_over(self) -> None:
         self._wait_for_added()
         self._kept().clear()
+        self._unreadable.clear()
         self._open(self._planned())
 
     def _open(self, plan: PixelPlan) -> None:
         bag = Bag(len(plan.lattice.grid), plan.indices)
-        bag.mark_known(np.flatnonzero(self._kept().known.ravel()).astype(np.int64))
+        bag.mark_known(self._kept().known(explained=self._explains))
+        bag.mark_unreadable(self._unreadable)
         self._desk.begin(plan.tissue, bag)
+
+    def _heed(self) -> None:
+        """Open the desk anew when attention comes to be looked at, or is no longer: other tiles are missing then."""
+        if self._to_explain() is not self._explains:
+            self._wait_for_added()
+            self._explains = not self._explains
+            self._open(self._planned())
+
+    def _to_explain(self) -> bool:
+        return self.explaining and self._kept().attention is not None
+
+    def _judging(self) -> object:
+        return self._explains
 
     def _read(self, index: int) -> NDArray[np.uint8] | None:
         return read_window(self._slide, self._lattice, index)
 
     def _think(self, tiles: Sequence[ReadTile]) -> int:
-        maps = self._kept()
-        answered = answer(self._model, maps.planes, [tile.pixels for tile in tiles], size=len(tiles))
+        maps, size, said = self._kept(), len(tiles), []
+        for planes, places in maps.questions([tile.index for tile in tiles], explained=self._explains):
+            answered = answer(self._model, planes, [tiles[place].pixels for place in places], size=size)
+            size = answered.size
+            said.append(([tiles[place].index for place in places], planes, answered))
         check_unchanged(self._slide)
         self._wait_for_added()
-        indices = [tile.index for tile in tiles]
-        self._added = self._adder.submit(maps.add, indices, answered.windows, answered.numbers)
-        return answered.size
+        self._added = self._adder.submit(_add, maps, said)
+        return size
 
     def _smaller(self, size: int) -> str:
         return short_of_memory(self._model, size)
 
     def _note_unreadable(self, found: NDArray[np.int64]) -> None:
-        """Nothing to remember: such a tile is tried again with the next analysis."""
+        self._unreadable += found.tolist()  # not on the shelf: such a tile is tried again with the next analysis
 
     def _judge_known(self, standing: Standing, judge: object) -> SlideResult | None:
         adding = self._added is not None and not self._added.done()
@@ -237,7 +258,14 @@ class PixelCycle(LiveCycle):
             maps.finish()
         elif standing.visible_known == standing.visible_total:
             maps.finish(self._desk.in_view().tolist())
-        return summed_up(self._model, maps, standing.tiles_total, slide=self._slide, unreadable=standing.unreadable)
+        return summed_up(
+            self._model,
+            maps.answers,
+            standing.tiles_total,
+            slide=self._slide,
+            unreadable=standing.unreadable,
+            attention=maps.attention,
+        )
 
     def _wait_for_added(self) -> None:
         """Wait until the batch before is in the maps; raises what went wrong with it."""
@@ -249,6 +277,11 @@ class PixelCycle(LiveCycle):
         assert self._plan is not None  # the inference thread prepares before all else
         return self._plan
 
-    def _kept(self) -> PixelMaps:
+    def _kept(self) -> SlideMaps:
         assert self._maps is not None
         return self._maps
+
+
+def _add(maps: SlideMaps, said: Sequence[tuple[list[int], Planes, Answered]]) -> None:
+    for indices, planes, answered in said:
+        maps.add(indices, planes, answered)

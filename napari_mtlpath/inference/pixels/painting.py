@@ -31,24 +31,35 @@ class PixelPainting:
     ----------
     maps
         The answers.
+    attention
+        Maps of attention, for the tiles where somebody looked at them; None for networks without.
     version
-        Of the answers when this was made: equal where nothing was added.
+        Of all of it when this was made: equal where nothing was added.
     """
 
     maps: PixelMaps
+    attention: PixelMaps | None = None
     version: int
 
     @property
     def offered(self) -> set[tuple[str, str]]:
         """What there is: (task name, kind)."""
-        planes = self.maps.planes
-        there = {(name, PaintKind.CROSS_TASK.value) for name in planes.attentive}
-        for task in planes.pixel_tasks:
+        attentive = self.attention.planes.attentive if self.attention is not None else ()
+        there = {(name, PaintKind.CROSS_TASK.value) for name in attentive}
+        for task in self.maps.planes.pixel_tasks:
             if isinstance(task, Segmentation):
                 there |= {(task.name, PaintKind.CLASSES.value), (task.name, PaintKind.PROBABILITY.value)}
             else:
                 there.add((task.name, PaintKind.PREDICTION.value))
         return there
+
+    def maps_of(self, kind: PaintKind) -> PixelMaps:
+        """Return where a kind of picture is kept."""
+        if kind is not PaintKind.CROSS_TASK:
+            return self.maps
+        if self.attention is None:
+            raise KeyError("This model's tasks do not attend to each other.")
+        return self.attention
 
     def plane(self, task: str, kind: PaintKind, *, shown_class: str | None = None) -> int:
         """Return the plane of a blended core that shows a task.
@@ -60,7 +71,7 @@ class PixelPainting:
         shown_class
             Of a segmentation whose probability is shown; the first class after the background where None or unknown.
         """
-        planes = self.maps.planes
+        planes = self.maps_of(kind).planes
         match kind:
             case PaintKind.CLASSES:
                 return planes.labels(task)
@@ -78,30 +89,13 @@ class PixelPainting:
                 return each
         raise KeyError(f"Task {task!r} is no segmentation of this model.")
 
-    def bytes_at(self, y: float | int, x: float | int) -> list[int] | None:
-        """Return all planes' bytes at a place in level-0 pixels, or None where nothing is analysed. Never waits.
-
-        The slide's first pixel is centred at 0. Where memory has let go of the core, the overview answers.
-        """
-        lattice = self.maps.lattice
-        place = lattice.pixel_at(y, x)
-        if place is None:
-            return None
-        row, column = place[0] // lattice.core_px, place[1] // lattice.core_px
-        if not self.maps.known[row, column]:
-            return None
-        core = self.maps.core(lattice.grid.index(row, column), 0)
-        if core is not None:
-            return core[:, place[0] % lattice.core_px, place[1] % lattice.core_px].tolist()
-        small = self.maps.overview
-        return small[:, place[0] >> HALVINGS, place[1] >> HALVINGS].tolist()
-
     def words_at(self, task: str, kind: PaintKind, y: float | int, x: float | int) -> str:
         """Return what a task says at a place in level-0 pixels, in words."""
-        found = self.bytes_at(y, x)
+        maps = self.maps_of(kind)
+        found = bytes_at(maps, y, x)
         if found is None:
             return "not analysed"
-        planes = self.maps.planes
+        planes = maps.planes
         if kind is PaintKind.CROSS_TASK:
             return f"{found[planes.attention(task)] / FULL:.2f}"
         described = next(each for each in planes.pixel_tasks if each.name == task)
@@ -110,6 +104,24 @@ class PixelPainting:
             return f"{value:.3g} {described.unit}".rstrip()
         number = found[planes.labels(task)]
         return f"{described.classes[number]}, probability {found[planes.first(task) + number] / FULL:.2f}"
+
+
+def bytes_at(maps: PixelMaps, y: float | int, x: float | int) -> list[int] | None:
+    """Return all planes' bytes at a place in level-0 pixels, or None where nothing is analysed. Never waits.
+
+    The slide's first pixel is centred at 0. Where memory has let go of the core, the overview answers.
+    """
+    place = maps.lattice.pixel_at(y, x)
+    if place is None:
+        return None
+    lattice = maps.lattice
+    row, column = place[0] // lattice.core_px, place[1] // lattice.core_px
+    if not maps.known[row, column]:
+        return None
+    core = maps.core(lattice.grid.index(row, column), 0)
+    if core is not None:
+        return core[:, place[0] % lattice.core_px, place[1] % lattice.core_px].tolist()
+    return maps.overview[:, place[0] >> HALVINGS, place[1] >> HALVINGS].tolist()
 
 
 def class_number(task: Segmentation, shown: str | None) -> int:

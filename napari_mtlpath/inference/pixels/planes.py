@@ -1,7 +1,7 @@
 """A pixel model's answer for a window as planes of bytes, in one fixed order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,16 @@ class Planes:
         return tuple(task for task in self.tasks if isinstance(task, Segmentation))
 
     @property
+    def answers(self) -> "Planes":
+        """These planes without those of attention."""
+        return replace(self, attentive=())
+
+    @property
+    def explanations(self) -> "Planes":
+        """The planes of attention alone."""
+        return replace(self, tasks=())
+
+    @property
     def count(self) -> int:
         """Planes of a window."""
         return sum(task.outputs for task in self.pixel_tasks) + len(self.attentive)
@@ -98,15 +108,23 @@ class Planes:
             place += each.outputs
         raise KeyError(f"No task {task!r} is asked of whole tiles.")
 
-    def bytes_of(self, answer: PixelAnswers) -> NDArray[np.uint8]:
+    def bytes_of(self, answer: PixelAnswers, *, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
         """Return the planes of a batch, [tile, plane, y, x].
+
+        Parameters
+        ----------
+        answer
+            What the model says.
+        shape
+            Number, height and width of the tiles: there may be no plane at all.
 
         Raises
         ------
         ValueError
             If a number is not finite.
         """
-        parts = []
+        count, height, width = shape
+        parts = [np.empty((count, 0, height, width), np.uint8)]
         for task in self.pixel_tasks:
             values = answer.pixels[task.name]
             if isinstance(task, PixelRegression):
@@ -118,7 +136,7 @@ class Planes:
     def logits_of(self, answer: PixelAnswers) -> NDArray[np.float32]:
         """Return the numbers of all tile tasks of a batch, [tile, output]."""
         parts = [answer.tiles[task.name].astype(np.float32) for task in self.tile_tasks]
-        count = len(next(iter((*answer.pixels.values(), *answer.tiles.values()))))
+        count = len(next(iter((*answer.pixels.values(), *answer.tiles.values(), *answer.attention.values()))))
         logits = np.concatenate([np.empty((count, 0), np.float32), *parts], axis=1)
         if not np.isfinite(logits).all():
             raise ValueError(_NOT_FINITE.format(what="of whole tiles"))

@@ -5,8 +5,8 @@ from collections import OrderedDict
 from typing import TypeAlias
 
 from napari_mtlpath.inference.pixels.lattice import Lattice
-from napari_mtlpath.inference.pixels.maps import PixelMaps
 from napari_mtlpath.inference.pixels.plan import PixelPlan
+from napari_mtlpath.inference.pixels.slide_maps import SlideMaps
 
 MOST_KEPT = 4
 """Pairs of slide and model: as many as one compares."""
@@ -32,10 +32,10 @@ class MapsShelf:
         self._most = most
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._kept: OrderedDict[_Key, tuple[str, PixelMaps]] = OrderedDict()
+        self._kept: OrderedDict[_Key, tuple[str, SlideMaps]] = OrderedDict()
         self._closed = False
 
-    def put(self, plan: PixelPlan, maps: PixelMaps, *, slide: str) -> None:
+    def put(self, plan: PixelPlan, maps: SlideMaps, *, slide: str) -> None:
         """Keep the answers to a plan for a slide, named by its fingerprint; they use no memory meanwhile."""
         maps.rest()
         with self._lock:
@@ -47,7 +47,7 @@ class MapsShelf:
         for each in gone:
             each.close()
 
-    def take(self, plan: PixelPlan) -> PixelMaps | None:
+    def take(self, plan: PixelPlan) -> SlideMaps | None:
         """Return the answers to a plan, which the caller closes or puts back; None where none are kept."""
         with self._lock:
             _, maps = self._kept.pop((plan.key, plan.lattice), ("", None))

@@ -11,7 +11,7 @@ from napari_mtlpath.inference.encode import scan_readers
 from napari_mtlpath.inference.inputs import AnalysedSlide
 from napari_mtlpath.inference.lanes import Lanes
 from napari_mtlpath.inference.pace import ScanPace, Throughput
-from napari_mtlpath.inference.pixels.answering import Answered, answer, planes_for, read_window, short_of_memory
+from napari_mtlpath.inference.pixels.answering import Answered, answer, read_window, short_of_memory
 from napari_mtlpath.inference.pixels.inputs import AnsweringModel
 from napari_mtlpath.inference.pixels.maps import PixelMaps
 from napari_mtlpath.inference.pixels.plan import PixelPlan
@@ -67,7 +67,7 @@ def analyse_pixels(
     OSError
         If the disk is full.
     """
-    planes = planes_for(model)
+    planes = Planes(tasks=tuple(model.tasks), attentive=())  # no file that is written shows attention
     maps = PixelMaps(plan.lattice, planes, file=open_file(planes))
     try:
         return (

@@ -13,7 +13,13 @@ from napari_mtlpath.tasks import AnyTask, Classification, PixelRegression, Regre
 
 
 def summed_up(
-    model: AnsweringModel, maps: PixelMaps, total: int, *, slide: AnalysedSlide, unreadable: int = 0
+    model: AnsweringModel,
+    maps: PixelMaps,
+    total: int,
+    *,
+    slide: AnalysedSlide,
+    unreadable: int = 0,
+    attention: PixelMaps | None = None,
 ) -> SlideResult:
     """Return what a pixel model says about the tiles known so far.
 
@@ -30,6 +36,8 @@ def summed_up(
         Which slide it is.
     unreadable
         Tissue tiles that could not be read.
+    attention
+        Maps of attention beside the answers; None where there are none.
     """
     known = int(maps.known.sum())
     heatmaps = {
@@ -53,7 +61,9 @@ def summed_up(
         slide_fingerprint=slide.fingerprint,
         heatmaps=heatmaps,
         selected={},
-        painting=PixelPainting(maps=maps, version=maps.version),
+        painting=PixelPainting(
+            maps=maps, attention=attention, version=maps.version + (attention.version if attention is not None else 0)
+        ),
     )
 
 

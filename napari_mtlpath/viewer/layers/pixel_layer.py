@@ -37,12 +37,14 @@ def placing_of(lattice: Lattice, mpp: tuple[float, float]) -> tuple[tuple[float,
 def look_of(painting: PixelPainting, task: "AnyTask", choice: OverlayChoice, *, dark: bool) -> PixelLook:
     """Return how a task is painted as chosen."""
     kind = PaintKind(choice.kind.value)
-    plane = painting.plane(task.name, kind, shown_class=choice.shown_class)
+    maps, plane = painting.maps_of(kind), painting.plane(task.name, kind, shown_class=choice.shown_class)
     if kind is PaintKind.CLASSES:
         classes = len(painting.segmentation(task.name).classes)
-        return PixelLook(plane=plane, table=class_table(classes, dark=dark), contours=choice.contours)
+        return PixelLook(maps=maps, plane=plane, table=class_table(classes, dark=dark), contours=choice.contours)
     scale = colour_scale(choice.kind, task)
-    return PixelLook(plane=plane, table=value_table(choice.colormap, hidden=scale.fraction(choice.threshold)))
+    return PixelLook(
+        maps=maps, plane=plane, table=value_table(choice.colormap, hidden=scale.fraction(choice.threshold))
+    )
 
 
 def value_table(colormap: str, *, hidden: float) -> NDArray[np.uint8]:
@@ -88,7 +90,7 @@ class PixelLayer:
         self.painting = painting
         self._choice = choice
         self._dark = dark
-        self._picture = PixelPicture(painting.maps, look_of(painting, task, choice, dark=dark))
+        self._picture = PixelPicture(look_of(painting, task, choice, dark=dark))
         scale, translate = placing_of(painting.maps.lattice, mpp)
         self.layer = Image(
             [PixelLevel(self._picture, level) for level in range(len(self._picture.levels))],
@@ -108,7 +110,9 @@ class PixelLayer:
         )
         self._refresher = Refresher()
         self._refresher.add(self.layer)
-        painting.maps.on_restored = self._refresher.post
+        for maps in (painting.maps, painting.attention):
+            if maps is not None:
+                maps.on_restored = self._refresher.post
 
     @property
     def scale(self) -> ColourScale:

@@ -25,14 +25,17 @@ class PixelLook:
 
     Attributes
     ----------
+    maps
+        The answers.
     plane
-        Which plane of the blended cores.
+        Which plane of their blended cores.
     table
         RGBA [256, 4] by byte.
     contours
         Whether only the rims of equal bytes are painted.
     """
 
+    maps: PixelMaps
     plane: int
     table: NDArray[np.uint8]
     contours: bool = False
@@ -46,16 +49,13 @@ class PixelPicture:
 
     Parameters
     ----------
-    maps
-        The answers.
     look
-        How they are painted; may be replaced at any time.
+        What is painted, and how; may be replaced at any time by that of other answers on the same lattice.
     """
 
-    def __init__(self, maps: PixelMaps, look: PixelLook) -> None:
+    def __init__(self, look: PixelLook) -> None:
         self.look = look
-        self._maps = maps
-        lattice = maps.lattice
+        lattice = look.maps.lattice
         small = lattice.core_px >> HALVINGS
         rows, columns = lattice.grid.shape
         further = 0
@@ -78,9 +78,9 @@ class PixelPicture:
             max(0, box.left - halo),
             min(width, box.right + halo),
         )
-        codes = self._codes(level, wide, look.plane)
+        codes = _codes(look, level, wide)
         # The last cores reach beyond the slide, where there is nothing to answer for.
-        bottom, right = (-(-pixels // 2**level) for pixels in self._maps.lattice.on_slide)
+        bottom, right = (-(-pixels // 2**level) for pixels in look.maps.lattice.on_slide)
         codes[max(0, bottom - wide.top) :] = UNKNOWN
         codes[:, max(0, right - wide.left) :] = UNKNOWN
         if look.contours:
@@ -89,50 +89,54 @@ class PixelPicture:
         table = np.concatenate([look.table, np.zeros((1, 4), np.uint8)]).view(np.uint32)[:, 0]
         return np.ascontiguousarray(table[codes]).view(np.uint8).reshape(*codes.shape, 4)
 
-    def _codes(self, level: int, box: Box, plane: int) -> NDArray[np.uint16]:
-        codes = np.full((box.bottom - box.top, box.right - box.left), UNKNOWN, np.uint16)
-        if level >= HALVINGS:
-            self._fill_from_overview(codes, level, box, plane)
-            return codes
-        side = self._maps.lattice.core_px >> level
-        rows, columns = self._maps.lattice.grid.shape
-        missing = []
-        for row in range(box.top // side, min(rows, -(-box.bottom // side))):
-            for column in range(box.left // side, min(columns, -(-box.right // side))):
-                if not self._maps.known[row, column]:
-                    continue
-                index = row * columns + column
-                core = self._maps.core(index, level)
-                if core is None:
-                    missing.append(index)
-                shown = core[plane] if core is not None else self._stand_in(row, column, level, plane)
-                top, left = row * side, column * side
-                part = Box(
-                    max(box.top, top), min(box.bottom, top + side), max(box.left, left), min(box.right, left + side)
-                )
-                codes[part.top - box.top : part.bottom - box.top, part.left - box.left : part.right - box.left] = shown[
-                    part.top - top : part.bottom - top, part.left - left : part.right - left
-                ]
-        if missing:
-            self._maps.want(missing)
+
+def _codes(look: PixelLook, level: int, box: Box) -> NDArray[np.uint16]:
+    maps = look.maps
+    codes = np.full((box.bottom - box.top, box.right - box.left), UNKNOWN, np.uint16)
+    if level >= HALVINGS:
+        _fill_from_overview(codes, look, level, box)
         return codes
+    side = maps.lattice.core_px >> level
+    rows, columns = maps.lattice.grid.shape
+    missing = []
+    for row in range(box.top // side, min(rows, -(-box.bottom // side))):
+        for column in range(box.left // side, min(columns, -(-box.right // side))):
+            if not maps.known[row, column]:
+                continue
+            index = row * columns + column
+            core = maps.core(index, level)
+            if core is None:
+                missing.append(index)
+            shown = core[look.plane] if core is not None else _stand_in(look, row, column, level)
+            top, left = row * side, column * side
+            part = Box(max(box.top, top), min(box.bottom, top + side), max(box.left, left), min(box.right, left + side))
+            codes[part.top - box.top : part.bottom - box.top, part.left - box.left : part.right - box.left] = shown[
+                part.top - top : part.bottom - top, part.left - left : part.right - left
+            ]
+    if missing:
+        maps.want(missing)
+    return codes
 
-    def _stand_in(self, row: int, column: int, level: int, plane: int) -> NDArray[np.uint8]:
-        small = self._maps.lattice.core_px >> HALVINGS
-        part = self._maps.overview[plane, row * small : (row + 1) * small, column * small : (column + 1) * small]
-        times = 2 ** (HALVINGS - level)
-        return part.repeat(times, axis=0).repeat(times, axis=1)
 
-    def _fill_from_overview(self, codes: NDArray[np.uint16], level: int, box: Box, plane: int) -> None:
-        small = self._maps.lattice.core_px >> HALVINGS
-        every = 2 ** (level - HALVINGS)
-        overview = self._maps.overview[plane]
-        rows = np.arange(box.top, box.bottom) * every + every // 2
-        columns = np.arange(box.left, box.right) * every + every // 2
-        rows, columns = rows[rows < overview.shape[0]], columns[columns < overview.shape[1]]
-        known = self._maps.known[np.ix_(rows // small, columns // small)]
-        shown = overview[np.ix_(rows, columns)]
-        codes[: len(rows), : len(columns)] = np.where(known, shown, np.uint16(UNKNOWN))
+def _stand_in(look: PixelLook, row: int, column: int, level: int) -> NDArray[np.uint8]:
+    maps = look.maps
+    small = maps.lattice.core_px >> HALVINGS
+    part = maps.overview[look.plane, row * small : (row + 1) * small, column * small : (column + 1) * small]
+    times = 2 ** (HALVINGS - level)
+    return part.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _fill_from_overview(codes: NDArray[np.uint16], look: PixelLook, level: int, box: Box) -> None:
+    maps = look.maps
+    small = maps.lattice.core_px >> HALVINGS
+    every = 2 ** (level - HALVINGS)
+    overview = maps.overview[look.plane]
+    rows = np.arange(box.top, box.bottom) * every + every // 2
+    columns = np.arange(box.left, box.right) * every + every // 2
+    rows, columns = rows[rows < overview.shape[0]], columns[columns < overview.shape[1]]
+    known = maps.known[np.ix_(rows // small, columns // small)]
+    shown = overview[np.ix_(rows, columns)]
+    codes[: len(rows), : len(columns)] = np.where(known, shown, np.uint16(UNKNOWN))
 
 
 def _rims(codes: NDArray[np.uint16], line: int) -> NDArray[np.uint16]:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from pixel_fakes import TASKS, ColourModel
-from session_fakes import fake_model
+from session_fakes import FakeAnalysis, FakeSlide, fake_model
 from synthetic import tissue, write_aperio_like
 
 from napari_mtlpath.session.overlay import OverlayKind, kinds_to_choose
@@ -71,11 +71,8 @@ def test_attention_is_computed_when_its_overlay_is_chosen_and_shows_its_progress
     y, x = (place + grid.side // 2 for place in grid.corner(int(np.flatnonzero(session.result.painting.maps.known)[0])))
     session.report_changed.connect(heard.append)
 
-    session.set_overlay(kind="cross-task", visible=False)
-    session.settle(PATIENCE)
-    assert sum(attention for *_, attention in model.asked) == 1  # nobody sees it
+    session.set_overlay(kind="cross-task")
     assert words_under(session.result, session.overlay, None, y, x) == "not analysed"
-    session.set_overlay(visible=True)
     until(lambda: any(report.state == "running" and report.tiles_known < report.tiles_total for report in heard))
     until(lambda: session.report.state == "complete" and session.report.tiles_known == session.report.tiles_total)
     until(lambda: words_under(session.result, session.overlay, None, y, x).startswith("0."))
@@ -90,6 +87,24 @@ def test_attention_is_computed_when_its_overlay_is_chosen_and_shows_its_progress
     session.set_model(model)
     until(lambda: session.result is not None and session.result.complete and session.result.model_name != "other")
     assert len(model.asked) == asked
+
+
+def test_an_overlay_that_is_not_shown_asks_for_no_attention():
+    made = []
+
+    def analyse(slide, model, on_report):
+        made.append(FakeAnalysis(slide, model, on_report, talk=False))
+        return made[-1]
+
+    session = Session(analyse=analyse)
+    session.attach_slide(FakeSlide())
+    session.set_model(fake_model())
+    session.settle(PATIENCE)
+    for changes in ({"kind": "cross-task", "visible": False}, {"visible": True}, {"visible": False}):
+        session.set_overlay(**changes)
+    asked = [call for call in made[0].calls if call[0] == "explain"]
+    session.close()
+    assert asked == [("explain", True), ("explain", False)]
 
 
 def test_nothing_can_be_taught_to_a_pixel_model_and_one_sentence_says_so(session):

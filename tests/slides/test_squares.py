@@ -87,14 +87,33 @@ def test_any_part_shrinks_to_its_exact_area_mean(
     pixels = np.random.default_rng(seed).integers(0, 256, (130, 130, 3)).astype(np.uint8)
     made = resize(pixels, box=box, height=height, width=width)
     assert made.shape == (height, width, 3)
-    edges = np.linspace(box[0], box[2], height + 1), np.linspace(box[1], box[3], width + 1)
-    grid = np.arange(130)
-    rows, columns = (
-        np.clip(np.minimum(grid + 1, edge[1:, None]) - np.maximum(grid, edge[:-1, None]), 0, None) for edge in edges
-    )
-    mean = np.einsum("iy,jx,yxc->ijc", rows, columns, pixels)
-    mean /= rows.sum(1)[:, None, None] * columns.sum(1)[None, :, None]
+    mean = exact_mean(pixels, box, height, width)
     assert np.abs(made - mean).max() <= 0.56  # to the next grey level; Pillow, asked for whole factors, a little more
+
+
+@pytest.mark.parametrize(
+    ("size", "made"),
+    [((256, 256), (224, 224)), ((240, 240), (224, 224)), ((300, 256), (225, 224)), ((81, 128), (18, 7))],
+)
+def test_whole_pixels_shrink_to_their_exact_area_mean_where_their_weights_repeat(
+    size: tuple[int, int], made: tuple[int, int]
+) -> None:
+    earlier, later = np.random.default_rng(0).integers(0, 256, (2, *size, 3)).astype(np.uint8)
+    box = 0.0, 0.0, float(size[0]), float(size[1])
+    first = resize(earlier, box=box, height=made[0], width=made[1])
+    resize(later, box=box, height=made[0], width=made[1])  # must not write over the first
+    assert np.abs(first - exact_mean(earlier, box, *made)).max() <= 0.501
+
+
+def exact_mean(pixels: np.ndarray, box: tuple[float, float, float, float], height: int, width: int) -> np.ndarray:
+    """Return the area mean in float64, each weight from its definition."""
+    edges = np.linspace(box[0], box[2], height + 1), np.linspace(box[1], box[3], width + 1)
+    rows, columns = (
+        np.clip(np.minimum(np.arange(size) + 1, edge[1:, None]) - np.maximum(np.arange(size), edge[:-1, None]), 0, None)
+        for edge, size in zip(edges, pixels.shape, strict=False)
+    )
+    mean = np.einsum("iy,jx,yxc->ijc", rows, columns, pixels, optimize=True)
+    return mean / (rows.sum(1)[:, None, None] * columns.sum(1)[None, :, None])
 
 
 def test_a_square_is_the_same_whether_its_tiles_stay_in_memory_or_pass(slide: Slide) -> None:

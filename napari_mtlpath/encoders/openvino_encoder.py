@@ -67,7 +67,8 @@ class OpenvinoEncoder(TileEncoder):
         }
         self._streams = streams
         self._compiled = openvino.Core().compile_model(str(folder / NETWORK_FILE), "CPU", settings)
-        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # requests with which nobody computes
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # requests with which nobody waits
+        self._warm_up()
 
     @property
     def base_digest(self) -> str:
@@ -97,11 +98,19 @@ class OpenvinoEncoder(TileEncoder):
         under_way = [self._begun(batch[first:end]) for first, end in itertools.pairwise(edges)]
         return np.concatenate([self._finished(request) for request in under_way])
 
+    def _warm_up(self) -> None:
+        """Let every stream compute once, behind the back of who goes on loading: a stream's first time takes longer."""
+        blank = np.zeros((LEAST_TILES, self.tile_px, self.tile_px, 3), np.uint8)
+        for request in [self._begun(blank) for _ in range(self._streams)]:
+            self._idle.put(request)
+
     def _begun(self, part: NDArray[np.uint8]) -> Any:  # noqa: ANN401  # OpenVINO's
         try:
             request = self._idle.get_nowait()
         except queue.Empty:
             request = self._compiled.create_infer_request()
+        else:
+            request.wait()  # the warming up may not have ended yet
         request.start_async({0: part}, share_inputs=True)
         return request
 

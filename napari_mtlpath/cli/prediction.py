@@ -99,6 +99,7 @@ def load_beside_readers(model: "str | Path", *, device: str, backend: str) -> "A
             openvino_runtime()
     with ThreadPoolExecutor(1, thread_name_prefix="mtlpath-loader") as beside:
         beside.submit(load_readers)  # what fails here fails again, and is said, when a slide is opened
+        beside.submit(importlib.import_module, "numpy.ma")  # NumPy's percentiles, so finding tissue, ask for it
         return load_any(model, device=device, backend=backend)
 
 

@@ -234,7 +234,7 @@ def read_batches(
                 return
             part = [ahead.popleft() for _ in range(min(pace.size, len(ahead)))]
             for _, future in part:
-                while wait([future], timeout=SILENT_STORAGE_SECONDS).not_done:
+                while not future.done() and wait([future], timeout=SILENT_STORAGE_SECONDS).not_done:
                     yield silent
             read = [(index, future.result()) for index, future in part]
             yield TileBatch(

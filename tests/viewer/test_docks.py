@@ -324,7 +324,13 @@ def test_a_task_with_several_classes_shows_each(bench):
     bench.analyses[-1].on_report(report)
     bench.until(lambda: form.findChild(QLabel, "task-stain-class-2") is not None)
     assert text(form, "task-stain-value") == "IHC: probability 0.70"
-    assert text(form, "task-stain-class-0") == "H&E 0.20"
+    assert [child(form, f"task-stain-class-{index}").whole for index in range(3)] == [
+        "H&E 0.20",
+        "IHC 0.70",
+        "Giemsa 0.10",
+    ]
+    bars = [child(form, f"task-stain-class-{index}-bar") for index in range(3)]
+    bench.until(lambda: len({(bar.x(), bar.width()) for bar in bars}) == 1)  # or lengths could not be compared
     assert text(form, "task-stain-possible") == "At 90 % coverage: H&E or IHC, so undecided"
     assert "not for a single patient" in child(form, "task-stain-possible").toolTip()
 

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QRadioButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QRadioButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_mtlpath.evaluation.class_sets import PROMISE
 from napari_mtlpath.session.wording import class_bars, end_words, fraction, possible_words, task_title, value_words
@@ -19,6 +18,9 @@ END_WIDTH = 80
 
 ANSWER_WIDTH = 190
 """The same of the answer beside the task's title: the panel must not grow wider than its dock."""
+
+CLASS_WIDTH = 200
+"""The same of the name and share of one of several possible answers."""
 
 POSSIBLE_TOOLTIP = f"Which answers remain possible. With more than one, or none, the model abstains. {PROMISE}"
 
@@ -58,8 +60,8 @@ class TaskRow(QWidget):
         self._ends = [ElidedLabel(f"task-{task.name}-{end}") for end in ("low", "high")]
         self._possible = PlainLabel(f"task-{task.name}-possible", tooltip=POSSIBLE_TOOLTIP)
         self._over = PlainLabel(f"task-{task.name}-over", tooltip=OVER_TOOLTIP)
-        self._classes = QVBoxLayout()
-        self._class_rows: list[tuple[QLabel, ValueBar]] = []
+        self._classes = QGridLayout()  # so that all bars begin at one place, and can be compared
+        self._class_rows: list[tuple[ElidedLabel, ValueBar]] = []
         self._build()
 
     def show_answer(self, answer: "TaskResult | None", over: str = "") -> None:
@@ -77,7 +79,7 @@ class TaskRow(QWidget):
             if index == len(self._class_rows):
                 self._add_class(index)
             label, bar = self._class_rows[index]
-            label.setText(words)
+            label.say(words)
             bar.fill(part)
 
     def _show_question(self, chosen: bool) -> None:
@@ -100,6 +102,9 @@ class TaskRow(QWidget):
         layout.addWidget(self._question)
         if ends := end_words(self.task):
             layout.addLayout(self._bar_between(ends))
+        self._classes.setSpacing(1)
+        self._classes.setHorizontalSpacing(6)
+        self._classes.setColumnStretch(1, 1)
         layout.addLayout(self._classes)
         layout.addWidget(self._over)
         layout.addWidget(self._possible)
@@ -117,12 +122,9 @@ class TaskRow(QWidget):
         return row
 
     def _add_class(self, index: int) -> None:
-        label = QLabel()
-        label.setTextFormat(Qt.TextFormat.PlainText)
-        describe(label, f"task-{self.task.name}-class-{index}", "One of the possible answers, and its share.")
+        label = ElidedLabel(f"task-{self.task.name}-class-{index}")
+        label.fit(CLASS_WIDTH)
         bar = ValueBar(f"task-{self.task.name}-class-{index}-bar", "The share of this answer.")
-        row = QHBoxLayout()
-        row.addWidget(label, 1)
-        row.addWidget(bar, 1)
-        self._classes.addLayout(row)
+        self._classes.addWidget(label, index, 0)
+        self._classes.addWidget(bar, index, 1)
         self._class_rows.append((label, bar))

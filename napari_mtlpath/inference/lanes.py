@@ -153,7 +153,8 @@ class Lanes(Generic[Made]):
     def through(self, batches: Iterable[TileBatch | str]) -> Generator[EncodedBatch[Made] | str, None, None]:
         """Encode batches; yields them in the order they came, and sentences at once.
 
-        No more than one batch per lane and one in reserve are taken from `batches` ahead of what is yielded.
+        Each lane has one batch at work and one in reserve, so that none waits for a slower one whose batch is older; no
+        more are taken from `batches` ahead of what is yielded.
 
         Raises
         ------
@@ -165,7 +166,7 @@ class Lanes(Generic[Made]):
                 yield batch
             else:
                 self._under_way.append(self._pool.submit(self._encode, batch))
-            while self._under_way and (len(self._under_way) > self._plan.lanes or self._under_way[0].done()):
+            while self._under_way and (len(self._under_way) > 2 * self._plan.lanes or self._under_way[0].done()):
                 yield self._under_way.popleft().result()
         while self._under_way:
             yield self._under_way.popleft().result()

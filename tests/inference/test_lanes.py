@@ -203,11 +203,11 @@ def test_batch_that_the_caller_wants_is_cut_by_memory_alone() -> None:
     assert (fixed.size, fixed.most) == (3, 3)
 
 
-def test_reading_stays_a_batch_ahead_at_most(threads: int) -> None:
+def test_reading_stays_a_batch_per_lane_ahead_at_most(threads: int) -> None:
     slide, model = FakeSlide(rows=40, columns=40), FakeModel()
     run = embed_slide(slide, model, batch=4, readers=2)
     next(run)
     next(run)
     run.close()
-    assert len(slide.reads) <= 4 * (threads + 1) + 4 + 2 + 2
+    assert len(slide.reads) <= 4 * (2 * threads + 1) + 4 + 2 + 2
     assert slide.height == 40 * SIDE

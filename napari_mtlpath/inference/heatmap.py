@@ -55,12 +55,15 @@ class Heatmap:
         float32 [row, column]; NaN where nothing is known.
     grid
         The tiles.
+    shown_class
+        Of a prediction among more than two classes: which one's score the values are, by its place; None otherwise.
     """
 
     task: str
     kind: HeatmapKind
     values: NDArray[np.float32]
     grid: TileGrid
+    shown_class: int | None = None
 
     def __post_init__(self) -> None:
         if self.values.shape != self.grid.shape:
@@ -107,7 +110,9 @@ def heatmaps_of(
         for kind, values in _values_of(output.tasks[task.name], task).items():
             if kind is HeatmapKind.PREDICTION and task.name in without_tile_answers:
                 continue
-            heatmaps.append(Heatmap(task=task.name, kind=kind, values=on_grid(values, indices, grid), grid=grid))
+            shown = _shown_class(output.tasks[task.name], task) if kind is HeatmapKind.PREDICTION else None
+            spread = on_grid(values, indices, grid)
+            heatmaps.append(Heatmap(task=task.name, kind=kind, values=spread, grid=grid, shown_class=shown))
     return heatmaps
 
 
@@ -132,14 +137,17 @@ def _values_of(answer: TaskAnswer, task: Task) -> dict[HeatmapKind, NDArray[np.f
     if answer.attention is not None:
         values[HeatmapKind.ATTENTION] = answer.attention * len(answer.attention)
     if answer.tile_logits is not None:
-        values[HeatmapKind.PREDICTION] = _tile_answers(answer.tile_logits, answer.logits, task)
+        values[HeatmapKind.PREDICTION] = _tile_answers(answer.tile_logits, task, shown=_shown_class(answer, task))
     return values
 
 
-def _tile_answers(tile_logits: NDArray[np.float32], logits: NDArray[np.float64], task: Task) -> NDArray[np.float32]:
-    if not isinstance(task, Classification):
-        return tile_logits[:, 0]
-    if task.is_binary:
-        return sigmoid(tile_logits[:, 0])
-    # More than two classes: how much each tile speaks for the slide's own answer.
-    return softmax(tile_logits)[:, int(logits.argmax())]
+def _shown_class(answer: TaskAnswer, task: Task) -> int | None:
+    """Return the slide's own answer among more than two classes: tiles show how much they speak for it."""
+    several = isinstance(task, Classification) and not task.is_binary
+    return int(answer.logits.argmax()) if several else None
+
+
+def _tile_answers(tile_logits: NDArray[np.float32], task: Task, *, shown: int | None) -> NDArray[np.float32]:
+    if shown is not None:
+        return softmax(tile_logits)[:, shown]
+    return sigmoid(tile_logits[:, 0]) if isinstance(task, Classification) else tile_logits[:, 0]

@@ -172,10 +172,7 @@ def colour_scale(kind: OverlayKind, task: AnyTask, heatmap: "Heatmap | None" = N
         case OverlayKind.ATTENTION:
             return _relative(heatmap, "Attention: how strongly this task looks at a tile.")
         case OverlayKind.PREDICTION if isinstance(task, Classification):
-            words = "The score, for each tile alone, of the class that is highest over all tiles."
-            if task.is_binary:
-                words = f"The answer for each tile alone: from 0 ({task.classes[0]}) to 1 ({task.classes[-1]})."
-            return ColourScale(low=0.0, high=1.0, unit="", words=words)
+            return ColourScale(low=0.0, high=1.0, unit="", words=_class_words(task, heatmap))
         case OverlayKind.PREDICTION if isinstance(task, Regression | PixelRegression):
             return _measured(task, heatmap)
         case OverlayKind.PREDICTION | OverlayKind.CLASSES:
@@ -192,6 +189,14 @@ def colour_scale(kind: OverlayKind, task: AnyTask, heatmap: "Heatmap | None" = N
 def classes_shown(task: AnyTask | None) -> tuple[str, ...]:
     """Return the classes of a segmentation that are painted: all but the background; none of other tasks."""
     return task.classes[1:] if isinstance(task, Segmentation) else ()
+
+
+def _class_words(task: Classification, heatmap: "Heatmap | None") -> str:
+    if task.is_binary:
+        return f"The answer for each tile alone: from 0 ({task.classes[0]}) to 1 ({task.classes[-1]})."
+    if heatmap is None or heatmap.shown_class is None:
+        return "The score, for each tile alone, of the class that is highest over all tiles."
+    return f"The score of {task.classes[heatmap.shown_class]} for each tile alone: over all tiles it is the highest."
 
 
 def _relative(heatmap: "Heatmap | None", words: str) -> ColourScale:

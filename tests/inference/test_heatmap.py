@@ -111,6 +111,14 @@ def test_tiles_of_a_task_with_classes_speak_for_the_slides_class():
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("classes", "shown"), [(("a", "b", "c"), 2), (("a", "b"), None)])
+def test_a_prediction_says_which_of_several_classes_it_shows(classes, shown):
+    task, outputs = Classification(name="t", classes=classes), len(classes) if len(classes) > 2 else 1
+    output = BagAnswer(tasks={"t": answer(5, outputs)})
+    said = {h.kind: h.shown_class for h in heatmaps_of(output, np.arange(5), grid_of(30, 40, 10), tasks=[task])}
+    assert said == {HeatmapKind.ROUTING: None, HeatmapKind.ATTENTION: None, HeatmapKind.PREDICTION: shown}
+
+
 def test_model_that_explains_nothing_has_no_heatmap():
     task = Classification(name="t")
     output = BagAnswer(tasks={"t": TaskAnswer(logits=np.zeros(1))})

@@ -13,6 +13,7 @@ from napari_mtlpath.session.overlay import (
     colour_scale,
     unavailable_reason,
 )
+from napari_mtlpath.tasks import Classification
 
 
 @pytest.mark.parametrize(
@@ -83,6 +84,12 @@ def test_prediction_scales_are_those_of_the_task():
     assert "present" in binary.words
     regression = colour_scale(OverlayKind.PREDICTION, TASKS[1])
     assert (regression.low, regression.high, regression.unit) == (0.0, 1.0, "share")
+
+
+def test_the_legend_names_the_class_whose_score_is_shown():
+    stains = Classification(name="stain", classes=("H&E", "IHC", "Giemsa"))
+    heatmap = SimpleNamespace(values=np.zeros((1, 1), np.float32), shown_class=1)
+    assert colour_scale(OverlayKind.PREDICTION, stains, heatmap).words.startswith("The score of IHC for each tile")
 
 
 @pytest.mark.parametrize(("values", "top"), [((np.nan,), 1.0), ((0.0, 0.04), 0.1), ((0.02, 0.31), 0.5), ((0.9,), 1.0)])

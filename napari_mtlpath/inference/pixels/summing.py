@@ -40,15 +40,7 @@ def summed_up(
         Maps of attention beside the answers; None where there are none.
     """
     known = int(maps.known.sum())
-    heatmaps = {
-        (task.name, HeatmapKind.PREDICTION): Heatmap(
-            task=task.name,
-            kind=HeatmapKind.PREDICTION,
-            values=_per_tile(task, maps.tally.numbers(task.name)).reshape(maps.lattice.grid.shape),
-            grid=maps.lattice.grid,
-        )
-        for task in maps.planes.tile_tasks
-    }
+    heatmaps = {(task.name, HeatmapKind.PREDICTION): _per_tile(task, maps) for task in maps.planes.tile_tasks}
     return SlideResult(
         tasks=tuple(_answer(task, maps) for task in model.tasks),
         tiles_known=known,
@@ -122,11 +114,17 @@ def _mean(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return known.mean(axis=0) if len(known) else np.full(values.shape[1], np.nan)
 
 
-def _per_tile(task: Classification | Regression, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+def _per_tile(task: Classification | Regression, maps: PixelMaps) -> Heatmap:
     """Return one number per tile: of several classes the score of the one that is highest on the mean."""
+    numbers, grid = maps.tally.numbers(task.name), maps.lattice.grid
+    shown = None
     if isinstance(task, Regression):
-        return numbers[:, 0].copy()
-    scores = class_scores(task, numbers)
-    mean = _mean(scores)
-    shown = 1 if task.is_binary else int(np.nan_to_num(mean).argmax())
-    return scores[:, shown].astype(np.float32)
+        values = numbers[:, 0].copy()
+    else:
+        scores = class_scores(task, numbers)
+        highest = 1 if task.is_binary else int(np.nan_to_num(_mean(scores)).argmax())
+        shown = None if task.is_binary else highest
+        values = scores[:, highest].astype(np.float32)
+    return Heatmap(
+        task=task.name, kind=HeatmapKind.PREDICTION, values=values.reshape(grid.shape), grid=grid, shown_class=shown
+    )

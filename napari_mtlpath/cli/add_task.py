@@ -204,7 +204,7 @@ def _save(taught: "Taught", out: Path, *, as_json: bool) -> None:
         typer.echo(printable(f"{group}: {figures}"))
     typer.echo(printable(taught.guard.sentence))
     for name, delta in taught.guard.deltas.items() if not taught.guard.identical else ():
-        typer.echo(printable(f"{name} moved by {delta.mean:.4f} ({delta.low:.4f} to {delta.high:.4f})"))
+        typer.echo(printable(f"{name} moved by {delta.words}"))
     typer.echo(f"Wrote {printable(out)}. {RESEARCH_USE_ONLY}.")
 
 

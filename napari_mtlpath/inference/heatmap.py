@@ -107,12 +107,14 @@ def heatmaps_of(
     """
     heatmaps = []
     for task in tasks:
-        for kind, values in _values_of(output.tasks[task.name], task).items():
-            if kind is HeatmapKind.PREDICTION and task.name in without_tile_answers:
+        answer = output.tasks[task.name]
+        shown = _shown_class(answer, task)
+        for kind, values in _values_of(answer, task, shown).items():
+            is_prediction = kind is HeatmapKind.PREDICTION
+            if is_prediction and task.name in without_tile_answers:
                 continue
-            shown = _shown_class(output.tasks[task.name], task) if kind is HeatmapKind.PREDICTION else None
-            spread = on_grid(values, indices, grid)
-            heatmaps.append(Heatmap(task=task.name, kind=kind, values=spread, grid=grid, shown_class=shown))
+            spread, said = on_grid(values, indices, grid), shown if is_prediction else None
+            heatmaps.append(Heatmap(task=task.name, kind=kind, values=spread, grid=grid, shown_class=said))
     return heatmaps
 
 
@@ -130,14 +132,14 @@ def mask_on_grid(selected: NDArray[np.bool_], indices: NDArray[np.integer], grid
     return spread.reshape(grid.shape)
 
 
-def _values_of(answer: TaskAnswer, task: Task) -> dict[HeatmapKind, NDArray[np.float32]]:
+def _values_of(answer: TaskAnswer, task: Task, shown: int | None) -> dict[HeatmapKind, NDArray[np.float32]]:
     values = {}
     if answer.routing is not None:
         values[HeatmapKind.ROUTING] = answer.routing * len(answer.routing)
     if answer.attention is not None:
         values[HeatmapKind.ATTENTION] = answer.attention * len(answer.attention)
     if answer.tile_logits is not None:
-        values[HeatmapKind.PREDICTION] = _tile_answers(answer.tile_logits, task, shown=_shown_class(answer, task))
+        values[HeatmapKind.PREDICTION] = _tile_answers(answer.tile_logits, task, shown)
     return values
 
 
@@ -147,7 +149,7 @@ def _shown_class(answer: TaskAnswer, task: Task) -> int | None:
     return int(answer.logits.argmax()) if several else None
 
 
-def _tile_answers(tile_logits: NDArray[np.float32], task: Task, *, shown: int | None) -> NDArray[np.float32]:
+def _tile_answers(tile_logits: NDArray[np.float32], task: Task, shown: int | None) -> NDArray[np.float32]:
     if shown is not None:
         return softmax(tile_logits)[:, shown]
     return sigmoid(tile_logits[:, 0]) if isinstance(task, Classification) else tile_logits[:, 0]

@@ -10,7 +10,6 @@ from napari_mtlpath.session.wording import DEVICES, task_title
 
 if TYPE_CHECKING:
     from napari_mtlpath.tasks import Task
-    from napari_mtlpath.training.teaching.guard import Delta
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -155,11 +154,6 @@ class DeltaRow:
     largest: str
 
 
-def interval(delta: "Delta", *, bags: int) -> str:
-    """Return the 95 % interval of how far a task moved over so many bags, in words: one bag has none."""
-    return "(one slide)" if bags == 1 else f"({delta.low:.2g} to {delta.high:.2g})"
-
-
 def delta_rows(view: TeachingView) -> tuple[DeltaRow, ...]:
     """Return how far each old task moved, where any did."""
     if view.guard is None or view.guard.identical:
@@ -167,7 +161,7 @@ def delta_rows(view: TeachingView) -> tuple[DeltaRow, ...]:
     return tuple(
         DeltaRow(
             task=title_of(view, name),
-            mean=f"{delta.mean:.2g} {interval(delta, bags=view.guard.bags)}",
+            mean=delta.words,
             largest=f"{delta.largest:.2g}",
         )
         for name, delta in view.guard.deltas.items()

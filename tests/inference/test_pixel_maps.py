@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pixel_fakes import ColourModel, true_parts
 from pixel_slides import DrawnSlide, KnownMpp
@@ -50,6 +50,7 @@ def mosaic(maps, plane):
     width=st.integers(900, 40_000),
     mpp=st.floats(0.1, 2.0),
 )
+@example(tile_px=34, height=900, width=900, mpp=1.0)  # its margin is wider than half its core
 @settings(max_examples=60, deadline=None)
 def test_windows_of_neighbours_share_the_lattice_and_their_weights_add_up_to_one(tile_px, height, width, mpp):
     spec = TileSpec(tile_um=Microns(min(0.5 * tile_px, 400.0)), tile_px=TilePixels(tile_px))

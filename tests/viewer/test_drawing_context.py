@@ -5,11 +5,13 @@ from collections.abc import Callable
 import napari
 import numpy as np
 import pytest
+from qtpy.QtCore import QEvent
 from qtpy.QtGui import QOpenGLContext
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtWidgets import QApplication
 
 from napari_mtlpath.cli.display import has_display
+from napari_mtlpath.viewer.compilers import keep_compilers_apart
 from napari_mtlpath.viewer.drawing_context import DrawingContext
 
 pytestmark = [pytest.mark.gui, pytest.mark.skipif(not has_display(), reason="no display: run under xvfb-run")]
@@ -17,6 +19,7 @@ pytestmark = [pytest.mark.gui, pytest.mark.skipif(not has_display(), reason="no 
 
 @pytest.fixture
 def windows(make_napari_viewer: Callable[..., napari.Viewer]) -> tuple[napari.Viewer, napari.Viewer]:
+    keep_compilers_apart()  # as the plugin does before it is drawn: torch may be loaded by a later test
     both = make_napari_viewer(show=True), make_napari_viewer(show=True)
     for viewer in both:
         viewer.add_image(np.zeros((8, 8)))
@@ -61,9 +64,10 @@ def test_a_viewer_without_a_window_is_left_alone() -> None:
 
 
 def test_a_viewer_that_outlives_its_window_is_left_alone(make_napari_viewer) -> None:
+    keep_compilers_apart()
     viewer = make_napari_viewer(show=True)
     keep = DrawingContext(viewer)
     viewer.close()
-    QApplication.sendPostedEvents(None, 52)  # QEvent.DeferredDelete
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
     QApplication.processEvents()
     keep.make_current()

@@ -157,7 +157,7 @@ def test_what_was_taught_is_saved_under_the_typed_name_and_undone(bench):
 
 
 def test_changed_old_answers_are_red_and_cannot_be_saved_in_isolation(bench):
-    delta = SimpleNamespace(mean=0.01, low=0.005, high=0.02, largest=0.04)
+    delta = Delta(mean=0.01, low=0.005, high=0.02, largest=0.04)
     shown = bench(FakeTraining(guard=fake_guard(identical=False, deltas={"basophils": delta})))
     shown.click("teach-start")
     shown.until(lambda: shown.child("taught-discard").isVisible())
@@ -169,7 +169,7 @@ def test_changed_old_answers_are_red_and_cannot_be_saved_in_isolation(bench):
 
 
 def test_the_shared_mode_shows_how_far_each_old_task_moved_and_rolls_back_in_one_click(bench):
-    delta = SimpleNamespace(mean=0.0123, low=0.005, high=0.02, largest=0.04)
+    delta = Delta(mean=0.0123, low=0.005, high=0.02, largest=0.04)
     shown = bench(FakeTraining(guard=fake_guard(identical=False, deltas={"basophils": delta})))
     shown.click("teach-advanced")
     shown.until(lambda: shown.form.findChild(QComboBox, "teach-setting-mode") is not None)
@@ -185,7 +185,7 @@ def test_the_shared_mode_shows_how_far_each_old_task_moved_and_rolls_back_in_one
 
 
 def test_how_far_a_task_moved_on_one_slide_has_no_interval():
-    delta = Delta(mean=0.0123, low=0.0123, high=0.0123, largest=0.0123)
+    delta = Delta(mean=0.0123, low=None, high=None, largest=0.0123)
     guard = GuardResult(
         identical=False, before="a", after="b", weights_before="a", weights_after="b", bags=1, deltas={"x": delta}
     )

@@ -17,7 +17,7 @@ def fading(core_px: int, margin_px: int) -> NDArray[np.float32]:
     """Return how much a window's answer counts along one axis, [core_px + 2 margin_px].
 
     1 within the core, falling to 0 over the ground that is shared with a neighbour (`margin_px` on each side of the
-    core's edge) as half a cosine. The weights of all windows over a place add up to 1.
+    core's edge, at most half a core) as half a cosine. The weights of all windows over a place add up to 1.
 
     Examples
     --------
@@ -25,11 +25,11 @@ def fading(core_px: int, margin_px: int) -> NDArray[np.float32]:
     >>> bool(np.allclose(weight[-4:] + weight[:4], 1.0)), weight[2 + 2 : -4].min()
     (True, np.float32(1.0))
     """
-    ground = 2 * margin_px
+    ground = min(2 * margin_px, core_px)  # wider, and a third window would count in the middle of a core
     rise = (1 - np.cos(np.pi * (np.arange(ground) + 0.5) / ground)) / 2
-    weight = np.ones(core_px + 2 * margin_px)
+    weight = np.ones(core_px + ground)
     weight[:ground], weight[-ground:] = rise, rise[::-1]
-    return weight.astype(np.float32)
+    return np.pad(weight, margin_px - ground // 2).astype(np.float32)
 
 
 Around: TypeAlias = Mapping[tuple[int, int], NDArray[np.uint8]]

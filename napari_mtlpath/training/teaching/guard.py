@@ -31,15 +31,27 @@ class Delta:
     Attributes
     ----------
     mean, low, high
-        Mean over the bags with the 95 % interval of its bootstrap over bags.
+        Mean over the bags with the 95 % interval of its bootstrap over bags; one bag says nothing of others: None.
     largest
         On any bag.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     largest: float
+
+    @property
+    def words(self) -> str:
+        """How far the answers moved on average, with its interval.
+
+        Examples
+        --------
+        >>> Delta(mean=0.0123, low=0.005, high=0.02, largest=0.04).words
+        '0.012 (0.005 to 0.02)'
+        """
+        interval = "one slide" if self.low is None else f"{self.low:.2g} to {self.high:.2g}"
+        return f"{self.mean:.2g} ({interval})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,5 +217,7 @@ def _score(task: Task, logits: Tensor) -> NDArray[np.float64]:
 
 def _delta(before: NDArray[np.float64], after: NDArray[np.float64]) -> Delta:
     moved = np.abs(after - before).max(axis=1)
+    if len(moved) == 1:
+        return Delta(mean=float(moved[0]), low=None, high=None, largest=float(moved[0]))
     measured = estimate(lambda truth, answers: float(np.mean(answers)), np.arange(len(moved), dtype=np.float64), moved)
     return Delta(mean=measured.value, low=measured.low, high=measured.high, largest=float(moved.max()))

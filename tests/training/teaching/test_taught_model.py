@@ -1,5 +1,6 @@
 """A taught model is saved whole with its proof, or not at all, and its task can be removed again."""
 
+import copy
 import errno
 import json
 from dataclasses import replace
@@ -10,6 +11,7 @@ import torch
 from taught_world import NEW, bag_of, lesson_of, quick, same_bits, saved_model, taught_reports, weights_of
 
 from napari_mtlpath.tasks import Classification
+from napari_mtlpath.training.teaching.guard import Guard
 from napari_mtlpath.training.teaching.report import Taught
 from napari_mtlpath.training.teaching.taught_model import ForgettingError, remove_task, save
 from napari_mtlpath.zoo.load import load_model
@@ -87,6 +89,21 @@ def test_shared_mode_is_saved_with_its_deltas_and_without_what_no_longer_holds(t
     assert "dark" not in card.metrics
     assert "changed" in card.summary
     assert same_bits(weights_of(parent), weights_of(load_model(tmp_path / "parent", device="cpu")))
+
+
+@pytest.mark.parametrize("bags", [1, 2])
+def test_how_far_a_task_moved_has_an_interval_over_several_slides_only(tmp_path: Path, bags: int):
+    parent = saved_model(tmp_path)
+    guard = Guard.of(parent, [bag_of(number) for number in range(1, bags + 1)])
+    moved = copy.deepcopy(parent.aggregator)
+    with torch.no_grad():
+        for parameter in moved.parameters():
+            parameter += 0.1
+    result = guard.check(moved)
+    delta = result.deltas["dark"]
+    assert delta.mean > 0
+    assert (delta.low is None, delta.high is None) == (bags == 1, bags == 1)
+    assert delta.words.endswith("(one slide)") == (bags == 1)
 
 
 def test_full_disk_is_said_in_one_sentence_and_leaves_nothing(taught: Taught, tmp_path: Path, monkeypatch):

@@ -6,9 +6,19 @@ from typing import Any
 
 from magicgui.widgets import create_widget
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFormLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_mtlpath.session.config_fields import ConfigField
+from napari_mtlpath.viewer.docks.decimal_point import read_point_and_comma
 from napari_mtlpath.viewer.docks.labels import describe
 
 LARGEST = 10**9
@@ -49,6 +59,8 @@ class ConfigForm(QWidget):
                 native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
                 native.setMinimumWidth(60)
                 native.installEventFilter(self._still)
+            if isinstance(native, QDoubleSpinBox):
+                read_point_and_comma(native)
             label = QLabel(field.name.replace("_", " "))
             describe(label, f"{name}-{field.name}-label", field.help)
             self._labels[field.name] = label

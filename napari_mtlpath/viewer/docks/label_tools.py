@@ -19,6 +19,7 @@ from napari_mtlpath.review.task_draft import TaskDraft, TaskKind
 from napari_mtlpath.session.messages import Level
 from napari_mtlpath.session.session import Session
 from napari_mtlpath.viewer.bridge import Bridge
+from napari_mtlpath.viewer.docks.decimal_point import read_point_and_comma
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 from napari_mtlpath.viewer.docks.shortcuts import REDO_KEY, UNDO_KEY, key_words
 from napari_mtlpath.viewer.layers.label_layers import LabelLayers
@@ -66,6 +67,7 @@ class LabelTools(QWidget):
         self._group = QButtonGroup(self)
         self._number = QDoubleSpinBox()
         describe(self._number, "label-number", "The number that labelled tiles get.")
+        read_point_and_comma(self._number)
         self._number.setDecimals(3)
         self._number.valueChanged.connect(self._hold)
         self._tools: dict[Tool, QPushButton] = {tool: self._tool_button(tool) for tool in TOOL_WORDS}

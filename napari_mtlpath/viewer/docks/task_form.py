@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_mtlpath.review.task_draft import COLOURS, MOST_CLASSES, TaskDraft, TaskKind
+from napari_mtlpath.viewer.docks.decimal_point import read_point_and_comma
 from napari_mtlpath.viewer.docks.labels import PlainLabel, describe
 
 KIND_WORDS = {
@@ -85,6 +86,7 @@ class TaskForm(QWidget):
     def _number(self, name: str, value: float) -> QDoubleSpinBox:
         field = QDoubleSpinBox()
         describe(field, name, "Answers are expected from the lowest to the highest number.")
+        read_point_and_comma(field)
         field.setRange(-LARGEST, LARGEST)
         field.setDecimals(3)
         field.setValue(value)

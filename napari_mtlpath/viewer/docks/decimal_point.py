@@ -10,10 +10,6 @@ def read_point_and_comma(field: QDoubleSpinBox) -> None:
 
     Qt reads numbers as the computer's language writes them, with separators of thousands: a German one makes 15 out of
     a typed 1.5, an English one 25 out of 0,25. Nothing in a slide, a card or a configuration is written that way.
-
-    Examples
-    --------
-    >>> read_point_and_comma(field)  # doctest: +SKIP
     """
     plain = QLocale(QLocale.Language.C)
     plain.setNumberOptions(QLocale.NumberOption.OmitGroupSeparator | QLocale.NumberOption.RejectGroupSeparator)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from pytestqt.qtbot import QtBot
-from qtpy.QtCore import QLocale
+from qtpy.QtCore import QLocale, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QDoubleSpinBox, QLineEdit
 
@@ -71,6 +71,20 @@ def test_a_setting_of_a_training_is_what_was_typed(qtbot: QtBot) -> None:
     assert form.changes == {"learning_rate": pytest.approx(0.01)}
     typed(field, "0,02")
     assert form.changes == {"learning_rate": pytest.approx(0.02)}
+
+
+@pytest.mark.parametrize("text", ["", "-", "0,5"])
+def test_an_unfinished_or_too_small_number_leaves_the_one_of_before(qtbot: QtBot, text: str) -> None:
+    field = QDoubleSpinBox()
+    qtbot.addWidget(field)
+    read_point_and_comma(field)
+    field.setRange(1, 10)
+    field.setValue(3)
+    field.selectAll()
+    QTest.keyClick(field, Qt.Key.Key_Delete)
+    QTest.keyClicks(field, text)
+    QTest.keyClick(field, Qt.Key.Key_Return)
+    assert (field.value(), field.text()) == (3, "3.00")
 
 
 def test_without_it_a_german_computer_reads_ten_times_as_much(qtbot: QtBot) -> None:
